@@ -1,0 +1,1 @@
+"""The harness: plan, run, score, store, sweep and the command line."""

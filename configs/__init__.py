@@ -1,0 +1,1 @@
+"""YAML shipped with the package: datasets, protocols, methods, encoders, sweeps, reported figures."""

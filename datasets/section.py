@@ -1,0 +1,169 @@
+"""One tissue section: integer counts, coordinates and where its image lies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ..errors import DataError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class Section:
+    """A tissue section as measured; everything is in the order of its spots.
+
+    Attributes:
+        id: name of the section, unique in its dataset.
+        patient: the patient it was taken from; folds are made on this.
+        counts: CSR int32, spots x genes, raw integer UMI counts.
+        genes: gene symbols, unique, in the order of the columns of `counts`.
+        spots: names of the spots, unique, in the order of the rows.
+        array_xy: float64 (n, 2), position on the array in pitches.
+        pixel_xy: float64 (n, 2), spot centre in pixels of the full-resolution image, or None.
+        image: path of the full-resolution image, or None.
+        microns_per_pixel: of that image, where known.
+        spot_diameter: of a spot, in pixels of that image, where known.
+        labels: a pathologist's label per spot ("" where there is none), or None.
+        content: hash of all that the section's values come from.
+    """
+
+    id: str
+    patient: str
+    counts: sparse.csr_matrix
+    genes: tuple[str, ...]
+    spots: tuple[str, ...]
+    array_xy: NDArray[np.float64]
+    pixel_xy: NDArray[np.float64] | None = None
+    image: Path | None = None
+    microns_per_pixel: float | None = None
+    spot_diameter: float | None = None
+    labels: tuple[str, ...] | None = None
+    content: str = ""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        n, g = self.counts.shape
+        for what, found, due in (
+            ("spot names", len(self.spots), n),
+            ("gene symbols", len(self.genes), g),
+            ("array coordinates", len(self.array_xy), n),
+            ("pixel coordinates", n if self.pixel_xy is None else len(self.pixel_xy), n),
+            ("labels", n if self.labels is None else len(self.labels), n),
+        ):
+            if found != due:
+                raise DataError(f"Section {self.id}: expected {due} {what}, found {found}; check its tables.")
+        for what, names in (("spot", self.spots), ("gene", self.genes)):
+            if len(set(names)) != len(names):
+                twice = [name for name, times in Counter(names).items() if times > 1]
+                raise DataError(
+                    f"Section {self.id}: each {what} must appear once, but {', '.join(twice[:5])} "
+                    f"appear{'s' if len(twice) == 1 else ''} more than once; remove or merge the duplicates."
+                )
+
+    @property
+    def n_spots(self) -> int:
+        return int(self.counts.shape[0])
+
+    @property
+    def library_size(self) -> NDArray[np.int64]:
+        """Total UMI of each spot over *all* genes of the section, int64 (n,)."""
+        return np.asarray(self.counts.sum(axis=1, dtype=np.int64)).ravel()
+
+    def columns(self, genes: tuple[str, ...]) -> NDArray[np.int32]:
+        """Counts of the named genes, int32 (n, len(genes)); a gene that the section lacks reads 0."""
+        where = {gene: i for i, gene in enumerate(self.genes)}
+        index = np.array([where.get(gene, -1) for gene in genes], dtype=np.intp)
+        out = np.zeros((self.n_spots, len(genes)), dtype=np.int32)
+        present = index >= 0
+        out[:, present] = self.counts.tocsc()[:, index[present]].toarray()
+        return out
+
+    def to_anndata(self) -> AnnData:
+        """The section as AnnData: counts in `X`, `obsm["spatial"]` in pixels, `obs["patient"]`."""
+        import anndata
+        import pandas as pd
+
+        data = anndata.AnnData(
+            X=self.counts.copy(),
+            obs=pd.DataFrame({"section": self.id, "patient": self.patient}, index=list(self.spots)),
+            var=pd.DataFrame(index=list(self.genes)),
+        )
+        data.obsm["array"] = np.asarray(self.array_xy)
+        if self.pixel_xy is not None:
+            data.obsm["spatial"] = np.asarray(self.pixel_xy)
+        if self.labels is not None:
+            data.obs["label"] = list(self.labels)
+        data.uns["qbench"] = {
+            name: value
+            for name, value in (
+                ("image", None if self.image is None else str(self.image)),
+                ("microns_per_pixel", self.microns_per_pixel),
+                ("spot_diameter", self.spot_diameter),
+            )
+            if value is not None
+        }
+        return data
+
+    @classmethod
+    def from_anndata(cls, data: AnnData, section: str | None = None, patient: str | None = None) -> Section:
+        """The inverse of `to_anndata`; `section` and `patient` stand in where `obs` does not name them.
+
+        Raises:
+            DataError: counts that are not whole numbers, no coordinates, or no patient.
+        """
+        names = {}
+        for key, given in (("section", section), ("patient", patient)):
+            if given is None and key in data.obs and data.obs[key].nunique() == 1:
+                given = str(data.obs[key].iloc[0])
+            if given is None:
+                raise DataError(f"The AnnData names no single {key} in obs['{key}']; pass {key}= to say which it is.")
+            names[key] = given
+        pixel = np.asarray(data.obsm["spatial"], dtype=np.float64) if "spatial" in data.obsm else None
+        array = np.asarray(data.obsm["array"], dtype=np.float64) if "array" in data.obsm else pixel
+        if array is None:
+            raise DataError(
+                f"Section {names['section']}: expected coordinates in obsm['spatial'], found none; add spot centres in pixels."
+            )
+        extra = dict(data.uns.get("qbench", {}))
+        image = extra.get("image")
+        return cls(
+            id=names["section"],
+            patient=names["patient"],
+            counts=whole_counts(data.X, f"Section {names['section']}"),
+            genes=tuple(map(str, data.var_names)),
+            spots=tuple(map(str, data.obs_names)),
+            array_xy=array,
+            pixel_xy=pixel,
+            image=Path(str(image)) if image is not None else None,
+            microns_per_pixel=None if (mpp := extra.get("microns_per_pixel")) is None else float(mpp),
+            spot_diameter=None if (size := extra.get("spot_diameter")) is None else float(size),
+            labels=tuple(map(str, data.obs["label"])) if "label" in data.obs else None,
+        )
+
+
+def whole_counts(values: object, where: str) -> sparse.csr_matrix:
+    """Any matrix as CSR int32 counts.
+
+    Raises:
+        DataError: negative, fractional or non-finite values, with the first one found.
+    """
+    matrix = sparse.csr_matrix(values)
+    data = matrix.data
+    wrong = ~np.isfinite(data) | (data < 0) | (data != np.floor(data)) | (data > np.iinfo(np.int32).max)
+    if wrong.any():
+        raise DataError(
+            f"{where}: expected whole, non-negative counts, found {data[wrong][0]!s}; "
+            "point to the table or layer that holds raw counts."
+        )
+    matrix = matrix.astype(np.int32)
+    matrix.sum_duplicates()
+    return matrix

@@ -1,0 +1,40 @@
+"""Errors that a user can act on: what was expected, what was found, what to do next; each knows its exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class QbenchError(Exception):
+    """Base of every error that the command line prints as one sentence (no traceback)."""
+
+    exit_code = 2
+
+
+class ConfigurationError(QbenchError):
+    """A name, option or parameter that does not exist or is out of range."""
+
+
+class DataError(QbenchError):
+    """A file that is missing, damaged or does not hold what its format promises."""
+
+
+class MethodError(QbenchError):
+    """A method that broke its contract: shapes, non-finite predictions, an unusable checkpoint."""
+
+    exit_code = 1
+
+
+class IntegrityError(QbenchError):
+    """A leak between the sides of a fold, or a checksum that does not hold."""
+
+    exit_code = 3
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
+    """An error for an unknown name that lists the known ones, the closest first."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return ConfigurationError(f"There is no {kind} named '{name}'.{hint} Known: {', '.join(names) or 'none'}.")

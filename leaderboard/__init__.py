@@ -1,0 +1,1 @@
+"""Result records and all that is made of them: tables, statistics, figures, the page."""

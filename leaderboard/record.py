@@ -1,0 +1,190 @@
+"""The typed, versioned record of one cell: what was asked, what it resolved to, and what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import ConfigurationError
+
+SCHEMA = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MethodRecord(_Part):
+    """A method with its resolved parameters."""
+
+    name: str
+    label: str  # as asked: "qca" or "qca[alpha=0.5]"
+    version: int
+    kind: Literal["method", "control", "oracle", "external"]
+    profile: Literal["fast", "paper"]
+    parameters: dict[str, Any]
+    settings: dict[str, Any]  # only what the user changed from the profile
+    context: Literal["spot", "section"] = "spot"
+    n_parameters: int = 0
+    origin: str = "qbench"
+
+
+class EncoderRecord(_Part):
+    """Where features came from, or the network that the method trained itself (`frozen` false)."""
+
+    name: str
+    weights: str  # sha256 of the file, or "random"
+    version: int
+    runtime: str
+    dtype: str
+    frozen: bool = True
+
+
+class PatchRecord(_Part):
+    """Patch edge in pixels, and the physical size they were resampled to (None: native pixels)."""
+
+    size: int
+    microns_per_pixel: float | None = None
+
+
+class ProtocolRecord(_Part):
+    """The protocol that a number is from; records of two hashes are never put in one table."""
+
+    name: str
+    hash: str
+    dataset: str
+    simulated: bool
+    held_out: Literal["patient", "section", "groups"]
+    leaky: bool
+    target: Literal["counts", "proportion"]
+    images: bool
+    sections: tuple[str, ...]
+    definition: dict[str, Any]
+
+
+class FoldRecord(_Part):
+    """Sections of each side; `patient_in_training` only ever holds in a leaky protocol."""
+
+    name: str
+    test: tuple[str, ...]
+    test_patients: tuple[str, ...]
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    validation_rule: str
+    patient_in_training: bool
+    n_train_spots: int
+    n_validation_spots: int
+    n_test_spots: int
+
+
+class Hashes(_Part):
+    """sha256 of what went in and what came out; equal records agree in `predictions` and `scores`."""
+
+    data: str
+    split: str
+    panel: str
+    model: str | None = None
+    predictions: str | None = None
+    scores: str | None = None
+
+
+class Failure(_Part):
+    """What stopped a cell."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+class Environment(_Part):
+    """Recorded, but not part of the identity."""
+
+    qbench: str
+    python: str
+    packages: dict[str, str]
+    system: str
+    cpu: str
+    gpu: str | None
+    git: str | None
+
+
+class Record(_Part):
+    """One cell: a method with its parameters, on one fold of one protocol, with one seed.
+
+    `scores` maps section -> figure -> value (means over genes), `patients` maps test patient -> figure -> value for the
+    pooled figures; a figure is null where no gene defines it. `undefined_*` are numbers of section-gene pairs.
+    """
+
+    schema_version: int = Field(SCHEMA, alias="schema")
+    cell: str  # the identity, a hash
+    status: Literal["done", "failed"]
+    method: MethodRecord
+    encoder: EncoderRecord | None
+    patches: PatchRecord | None
+    protocol: ProtocolRecord
+    fold: FoldRecord
+    seed: int
+    select: Literal["mse", "pcc"]
+    max_epochs: int | None
+    device: str
+    precision: str
+    threads: int
+    hashes: Hashes
+    panel: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # "hvg", "heg", "mg", and "mg:<group>"
+    markers_missing: tuple[str, ...] = ()
+    n_genes: int = 0
+    scores: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    pooled: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    export_clipped: int = 0
+    epochs: int = 0
+    selected_epoch: int | None = None
+    fit_seconds: float = 0.0
+    predict_seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    started: str = ""
+    warnings: tuple[str, ...] = ()
+    tuned: dict[str, Any] | None = None
+    environment: Environment | None = None
+    failure: Failure | None = None
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @property
+    def track(self) -> str:
+        """Tables are made per protocol and track: "fast" or "paper"."""
+        return self.method.profile
+
+
+def read_record(path: Path) -> Record:
+    """The record in a file.
+
+    Raises:
+        ConfigurationError: a newer schema, or a file that is no record.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        return Record.model_validate_json(text)
+    except ValidationError as error:
+        import json
+
+        try:
+            found = json.loads(text).get("schema")
+        except (ValueError, AttributeError):
+            found = None
+        if isinstance(found, int) and found > SCHEMA:
+            raise ConfigurationError(
+                f"{path} was written by a newer qbench (schema {found}, this one reads {SCHEMA}); upgrade qbench to read it."
+            ) from error
+        first = error.errors()[0]
+        raise ConfigurationError(
+            f"Expected a qbench record in {path}, but {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}; "
+            "delete its folder and run the cell again."
+        ) from error
+
+
+def find_records(runs: Path) -> list[tuple[Path, Record]]:
+    """All records below a runs folder (`<protocol>/<cell>/record.json`), sorted by path, with their folders."""
+    paths = sorted(runs.glob("*/*/record.json"))
+    return [(path.parent, read_record(path)) for path in paths if not path.parent.name.startswith(".")]

@@ -1,0 +1,1 @@
+"""BLEEP: bi-modal contrastive embedding with retrieval."""

@@ -1,0 +1,1 @@
+"""Image encoders by name: weights, mappings and feature extraction."""

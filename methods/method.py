@@ -1,0 +1,169 @@
+"""The interface that every method implements, and what the harness hands it."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from ..datasets.cohort import Cohort, SealedSection
+from ..errors import MethodError
+
+
+class Parameters(BaseModel):
+    """Base of every method's parameters: typed, bounded, documented, closed to unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a method reads of a section, so that the harness prepares that and nothing else.
+
+    Attributes:
+        encoders: names of encoders whose features it reads; "" is the run's, "random" the same with random weights.
+        patches: whether it reads the pixels.
+        labels: whether it reads the pathologist's labels.
+        backbone: timm name of a network that it trains itself, whose weights the harness locates.
+    """
+
+    encoders: tuple[str, ...] = ()
+    patches: bool = False
+    labels: bool = False
+    backbone: str | None = None
+
+    @property
+    def image(self) -> bool:
+        return self.patches or bool(self.encoders) or self.backbone is not None
+
+
+@dataclass
+class FitContext:
+    """What the harness gives to `fit` beside the data.
+
+    Attributes:
+        seed: the only source of randomness that a method may use.
+        device: a torch device name. precision: arithmetic of the matrix products. threads: of the CPU.
+        directory: a work directory of the cell, for checkpoints; emptied when the cell is done.
+        select: what early stopping minimises on the validation cohort: "mse", or "pcc" (its negative).
+        max_epochs: an upper bound on the epochs, or None for the method's own.
+        backbone: file of weights for `Inputs.backbone`, "random", or None where the method declared none.
+        on_epoch: called after each epoch; True asks the method to stop.
+    """
+
+    seed: int = 0
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = 1
+    directory: Path = Path()
+    select: Literal["mse", "pcc"] = "mse"
+    max_epochs: int | None = None
+    backbone: Path | Literal["random"] | None = None
+    on_epoch: Callable[[int, Mapping[str, float]], bool] | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def report(self, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Record an epoch's metrics; returns True when the method should stop."""
+        self.history.append({"epoch": float(epoch), **{k: float(v) for k, v in metrics.items()}})
+        return self.on_epoch(epoch, metrics) if self.on_epoch is not None else False
+
+    def warn(self, message: str) -> None:
+        """A finding that a reader of the result must see; kept in the record, said once."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+
+class Method(ABC):
+    """A predictor of spatial gene expression. Importing the module of a method must not import torch.
+
+    Class attributes:
+        name: as on the command line. version: raised by hand whenever its numbers move.
+        kind: "method", "control" (a baseline that keeps methods honest) or "oracle" (sees test counts, never ranked).
+        seeded: whether the seed changes its result; an unseeded method runs once whatever the seeds.
+        context: "spot" if each spot is predicted on its own, "section" if the whole test section is read at once.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    kind: ClassVar[Literal["method", "control", "oracle"]] = "method"
+    seeded: ClassVar[bool] = True
+    context: ClassVar[Literal["spot", "section"]] = "spot"
+    Parameters: ClassVar[type[Parameters]] = Parameters
+
+    def __init__(self, parameters: Parameters | None = None) -> None:
+        self.parameters: Any = self.Parameters() if parameters is None else parameters
+        self.genes: tuple[str, ...] = ()
+
+    @classmethod
+    def inputs(cls, parameters: Any) -> Inputs:
+        """What the method reads with these parameters; by default the features of the run's encoder."""
+        return Inputs(encoders=("",))
+
+    @abstractmethod
+    def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
+        """Learn from `train`, select on `validation`; `context.report` after each epoch. Must set `self.genes`."""
+
+    @abstractmethod
+    def predict(self, section: SealedSection) -> NDArray[np.float32]:
+        """Float32 (spots, genes) in target space (log1p), unrounded, for one sealed section."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything that `predict` needs beside the parameters, as named arrays."""
+        raise MethodError(f"{self.name} does not implement state(), which saving a fitted method needs.")
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """The inverse of `state`."""
+        raise MethodError(f"{self.name} does not implement restore(), which loading a fitted method needs.")
+
+    def n_parameters(self) -> int:
+        """Number of trained values, as papers count them; 0 for methods that have none."""
+        return 0
+
+    def diagnostics(self) -> dict[str, NDArray[Any]]:
+        """Arrays worth keeping beside the scores (codebook usage, input-layer weights); may be empty."""
+        return {}
+
+    def save(self, directory: Path) -> None:
+        """Write `method.json` and `model.safetensors` into `directory`, which is made."""
+        from safetensors.numpy import save_file
+
+        directory.mkdir(parents=True, exist_ok=True)
+        header = {
+            "name": self.name,
+            "version": self.version,
+            "parameters": self.parameters.model_dump(mode="json"),
+            "genes": list(self.genes),
+        }
+        save_file({k: np.ascontiguousarray(v) for k, v in self.state().items()}, directory / "model.safetensors")
+        (directory / "method.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """The fitted method that `save` wrote.
+
+        Raises:
+            MethodError: another method's folder, or a version whose numbers differ.
+        """
+        from safetensors.numpy import load_file
+
+        try:
+            header = json.loads((directory / "method.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise MethodError(f"Expected a saved method in {directory}, but method.json cannot be read: {error}.") from error
+        if (header.get("name"), header.get("version")) != (cls.name, cls.version):
+            raise MethodError(
+                f"Expected {cls.name} version {cls.version} in {directory}, "
+                f"found {header.get('name')} version {header.get('version')}; fit it again with this qbench."
+            )
+        method = cls(cls.Parameters.model_validate(header["parameters"]))
+        method.genes = tuple(header["genes"])
+        method.restore(load_file(directory / "model.safetensors"))
+        return method

@@ -1,0 +1,1 @@
+"""QCA: quantised cross-modal alignment."""

@@ -118,7 +118,8 @@ class Record(_Part):
     """
 
     schema_version: int = Field(SCHEMA, alias="schema")
-    cell: str  # the identity, a hash
+    cell: str  # sha256 of `identity`
+    identity: dict[str, Any] = Field(default_factory=dict)  # all that decides the numbers
     status: Literal["done", "failed"]
     method: MethodRecord
     encoder: EncoderRecord | None

@@ -1,0 +1,340 @@
+"""One cell, start to finish: open the fold, fit, predict the sealed test sections, score, store."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from ..datasets.cache import ArrayCache
+from ..datasets.cohort import Cohort, InputStore, MeasuredSection, SealedSection
+from ..datasets.folds import Fold, Part, check_leaks
+from ..datasets.panel import GenePanel
+from ..datasets.protocol import Protocol
+from ..datasets.registry import Dataset, open_dataset
+from ..datasets.section import Section
+from ..datasets.target import clamp, target_values
+from ..errors import MethodError, QbenchError
+from ..leaderboard.record import EncoderRecord, FoldRecord, Hashes, MethodRecord, PatchRecord, ProtocolRecord, Record
+from ..methods.method import FitContext, Method
+from .environment import describe_environment
+from .inputs import prepare
+from .panels import open_panel
+from .resolve import ResolvedMethod, resolve_method
+from .store import CellResult, SectionResult, failure, work_directory, write_cell
+
+Event = Callable[[str, Mapping[str, Any]], None]
+
+
+class CellTask(BaseModel):
+    """All that a cell needs, as plain data, so that it can be sent to another process or machine."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cell: str
+    identity: dict[str, Any]
+    method: str
+    profile: Literal["fast", "paper"]
+    plugins: tuple[str, ...] = ()
+    dataset: str
+    data_dir: Path | None
+    cache: Path
+    runs: Path
+    protocol: Protocol
+    leaky: bool
+    fold: Fold
+    encoder: str
+    weights: dict[str, Path | Literal["random"]]
+    runtime: str
+    patch: PatchRecord
+    seed: int
+    select: Literal["mse", "pcc"]
+    max_epochs: int | None
+    device: str
+    precision: Literal["fp32", "bf16"]
+    threads: int
+    keep_models: bool = True
+    tuned: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """Folder of the cell: readable, and unique by the identity's first digits."""
+        short = self.method.split("[")[0]
+        return f"{short}-{self.fold.name}-seed{self.seed}-{self.cell[:12]}"
+
+    @property
+    def folder(self) -> Path:
+        return self.runs / self.protocol.folder / self.name
+
+
+def run_cell(task: CellTask, event: Event | None = None) -> Record:
+    """Run one cell and write its folder; a method that fails gives a record that says so.
+
+    Raises:
+        QbenchError: data, configuration or integrity errors, which concern the run and not the method.
+        OSError: the folder cannot be written (a full disk).
+    """
+    event = event or (lambda _name, _values: None)
+    _set_threads(task.threads)
+    dataset = open_dataset(task.dataset, task.data_dir, ArrayCache(task.cache))
+    patients = {info.id: info.patient for info in dataset.sections}
+    contents = {info.id: info.content for info in dataset.sections}
+    panel = open_panel(dataset, task.fold, ArrayCache(task.cache))
+    check_leaks(task.fold, patients, contents, task.protocol.unit == "patient", panel)
+
+    resolved = resolve_method(
+        task.method, task.profile, task.encoder, task.weights, task.runtime, task.device, task.plugins
+    )
+    parts = (*task.fold.train, *task.fold.validation, *task.fold.test)
+    sections = sorted({part.section for part in parts})
+    needs_patches = resolved.inputs.image
+    inputs = prepare(dataset, sections, resolved.encoders, task.patch if needs_patches else None, ArrayCache(task.cache))
+    started, before = datetime.now(UTC), time.perf_counter()
+    with work_directory(task.folder) as work:
+        context = FitContext(
+            seed=task.seed,
+            device=task.device,
+            precision=task.precision,
+            threads=task.threads,
+            directory=work,
+            select=task.select,
+            max_epochs=task.max_epochs,
+            backbone=resolved.backbone_weights,
+            on_epoch=lambda epoch, metrics: bool(event("epoch", {"epoch": epoch, **metrics})),
+        )
+        method = resolved.spec.cls(resolved.spec.parameters)
+        base = _base_record(task, resolved, dataset, panel, started)
+        try:
+            result = _fit_and_predict(task, method, dataset, panel, inputs, context, event)
+        except QbenchError as error:
+            if not isinstance(error, MethodError):
+                raise
+            record = base.model_copy(update=_failed(error, before))
+            write_cell(task.folder, record, None, context.history)
+            return record
+        except Exception as error:  # noqa: BLE001 - a method's own failure is a result: recorded with its traceback
+            if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
+                raise
+            record = base.model_copy(update=_failed(error, before))
+            write_cell(task.folder, record, None, context.history)
+            return record
+        event("stage", {"stage": "score"})
+        result.score(dataset, panel, task.protocol.target, frozenset(dataset.card.technical))
+        record = base.model_copy(
+            update={
+                "status": "done",
+                "method": base.method.model_copy(update={"n_parameters": method.n_parameters()}),
+                "hashes": base.hashes.model_copy(update=result.hashes()),
+                "scores": result.scores,
+                "pooled": result.pooled,
+                "export_clipped": result.clipped,
+                "epochs": len(context.history),
+                "selected_epoch": _selected(context),
+                "fit_seconds": result.fit_seconds,
+                "predict_seconds": result.predict_seconds,
+                "peak_memory_mb": _peak_memory(),
+                "warnings": tuple(context.warnings),
+            }
+        )
+        return write_cell(task.folder, record, result, context.history, method if task.keep_models else None)
+
+
+def _fit_and_predict(
+    task: CellTask,
+    method: Method,
+    dataset: Dataset,
+    panel: GenePanel,
+    inputs: InputStore,
+    context: FitContext,
+    event: Event,
+) -> CellResult:
+    target = task.protocol.target
+    train = open_cohort(dataset, task.fold.train, panel, target, inputs)
+    validation = open_cohort(dataset, task.fold.validation, panel, target, inputs)
+    event("stage", {"stage": "fit"})
+    start = time.perf_counter()
+    method.fit(train, validation if len(validation) else None, context)
+    fitted = time.perf_counter()
+    if method.genes != panel.genes:
+        raise MethodError(f"{method.name} must set self.genes to the cohort's genes in fit(), in their order.")
+    event("stage", {"stage": "predict"})
+    results = []
+    for part in task.fold.test:
+        sealed = seal(dataset.load(part.section), part, panel.genes, inputs)
+        prediction = np.asarray(method.predict(sealed))
+        where = f"{method.name} on section {part.section}"
+        if prediction.shape != (sealed.n_spots, len(panel.genes)):
+            raise MethodError(
+                f"{where}: expected predictions of shape {(sealed.n_spots, len(panel.genes))} (spots, genes), "
+                f"found {prediction.shape}."
+            )
+        results.append(SectionResult(sealed, clamp(prediction, where)))
+    predicted = time.perf_counter()
+    gc.collect()
+    return CellResult(
+        results,
+        fit_seconds=fitted - start,
+        predict_seconds=predicted - fitted,
+        diagnostics=method.diagnostics(),
+    )
+
+
+def open_cohort(
+    dataset: Dataset, parts: tuple[Part, ...], panel: GenePanel, target: Literal["counts", "proportion"], inputs: InputStore
+) -> Cohort:
+    """The measured sections of one side of a fold."""
+    sections = []
+    for part in parts:
+        section = dataset.load(part.section)
+        sealed = seal(section, part, panel.genes, inputs)
+        values = target_values(section, panel.genes, target)
+        chosen = values if sealed.rows is None else values[sealed.rows]
+        sections.append(MeasuredSection(**{f: getattr(sealed, f) for f in SealedSection.__dataclass_fields__}, target=chosen))
+    return Cohort(tuple(sections), panel.genes)
+
+
+def seal(section: Section, part: Part, genes: tuple[str, ...], inputs: InputStore) -> SealedSection:
+    """What may be seen of a section whose expression is to be predicted; shares nothing with its counts."""
+    rows = part.rows(section.array_xy)
+
+    def take(values: NDArray[Any] | None) -> NDArray[Any] | None:
+        return None if values is None else np.array(values if rows is None else values[rows])
+
+    kept = range(section.n_spots) if rows is None else rows.tolist()
+    array_xy = take(section.array_xy)
+    assert array_xy is not None
+    return SealedSection(
+        id=section.id,
+        patient=section.patient,
+        genes=genes,
+        spots=tuple(section.spots[i] for i in kept),
+        array_xy=array_xy,
+        pixel_xy=take(section.pixel_xy),
+        microns_per_pixel=section.microns_per_pixel,
+        labels=None if section.labels is None else tuple(section.labels[i] for i in kept),
+        store=inputs,
+        rows=rows,
+    )
+
+
+def _base_record(
+    task: CellTask, resolved: ResolvedMethod, dataset: Dataset, panel: GenePanel, started: datetime
+) -> Record:
+    spec, protocol, fold = resolved.spec, task.protocol, task.fold
+    patients = {info.id: info.patient for info in dataset.sections}
+    learned = {patients[p.section] for p in (*fold.train, *fold.validation)}
+    test_patients = sorted({patients[p.section] for p in fold.test})
+
+    def spots(parts: tuple[Part, ...]) -> int:
+        total = 0
+        for part in parts:
+            section = dataset.load(part.section)
+            rows = part.rows(section.array_xy)
+            total += section.n_spots if rows is None else len(rows)
+        return total
+
+    encoder = resolved.encoder_record()
+    return Record(
+        cell=task.cell,
+        identity=task.identity,
+        status="failed",
+        method=MethodRecord(
+            name=spec.name,
+            label=spec.label,
+            version=spec.cls.version,
+            kind=spec.cls.kind,
+            profile=task.profile,
+            parameters=spec.parameters.model_dump(mode="json"),
+            settings=dict(spec.settings),
+            context=spec.cls.context,
+            origin=spec.origin,
+        ),
+        encoder=None if encoder is None else EncoderRecord.model_validate(encoder),
+        patches=task.patch if resolved.inputs.image else None,
+        protocol=ProtocolRecord(
+            name=protocol.name,
+            hash=protocol.hash,
+            dataset=protocol.dataset,
+            simulated=dataset.card.simulated,
+            held_out=protocol.held_out,
+            leaky=task.leaky,
+            target=protocol.target,
+            images=protocol.images,
+            sections=protocol.sections,
+            definition=protocol.model_dump(mode="json"),
+        ),
+        fold=FoldRecord(
+            name=fold.name,
+            test=tuple(p.section for p in fold.test),
+            test_patients=tuple(test_patients),
+            train=tuple(p.section for p in fold.train),
+            validation=tuple(p.section for p in fold.validation),
+            validation_rule=fold.rule,
+            patient_in_training=any(p in learned for p in test_patients),
+            n_train_spots=spots(fold.train),
+            n_validation_spots=spots(fold.validation),
+            n_test_spots=spots(fold.test),
+        ),
+        seed=task.seed,
+        select=task.select,
+        max_epochs=task.max_epochs,
+        device=task.device,
+        precision=task.precision,
+        threads=task.threads,
+        hashes=Hashes(data=task.identity["data"], split=fold.hash, panel=panel.hash),
+        panel={
+            "hvg": panel.hvg,
+            "heg": panel.heg,
+            "mg": panel.mg,
+            **{f"mg:{group}": genes for group, genes in panel.markers.items()},
+        },
+        markers_missing=panel.missing,
+        n_genes=len(panel.genes),
+        started=started.isoformat(timespec="seconds"),
+        tuned=task.tuned,
+        environment=describe_environment(task.device),
+    )
+
+
+def _failed(error: BaseException, before: float) -> dict[str, Any]:
+    return {
+        "status": "failed",
+        "failure": failure(error, traceback.extract_tb(error.__traceback__)),
+        "fit_seconds": time.perf_counter() - before,
+        "peak_memory_mb": _peak_memory(),
+    }
+
+
+def _selected(context: FitContext) -> int | None:
+    """The epoch whose weights were kept: the best on validation, by the metric that selected."""
+    key = "validation_mse" if context.select == "mse" else "validation_pcc"
+    seen = [(epoch[key], epoch["epoch"]) for epoch in context.history if key in epoch]
+    if not seen:
+        return None
+    return int((min if context.select == "mse" else max)(seen, key=lambda pair: pair[0])[1])
+
+
+def _peak_memory() -> float:
+    """Largest resident size of this process so far, in MB."""
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # macOS counts bytes, Linux kilobytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _set_threads(threads: int) -> None:
+    """The number of CPU threads decides summation order, so it is fixed for a cell."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -1,0 +1,212 @@
+"""Folds of a protocol on the sections at hand, and the check that nothing leaks between their sides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigurationError, IntegrityError
+from .hashing import canonical_hash
+from .panel import GenePanel
+from .protocol import Protocol
+
+VALIDATION_SHARE = 0.2
+Portion = Literal["all", "near", "far"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Spots of a section on one side of a fold: all, or those nearest to ("near") or farthest along ("far") the array's x."""
+
+    section: str
+    portion: Portion = "all"
+
+    def rows(self, array_xy: NDArray[np.float64]) -> NDArray[np.intp] | None:
+        """Row numbers of the part in its section, or None for all.
+
+        "far" is the 20 % of spots (rounded, at least one) with the largest array x, ties by y, then by row; "near" the rest.
+        """
+        if self.portion == "all":
+            return None
+        n = len(array_xy)
+        order = np.lexsort((np.arange(n), array_xy[:, 1], array_xy[:, 0]))
+        cut = n - max(1, round(VALIDATION_SHARE * n))
+        return np.sort(order[:cut] if self.portion == "near" else order[cut:])
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold: its sides as parts of sections, and how validation was chosen."""
+
+    name: str
+    train: tuple[Part, ...]
+    validation: tuple[Part, ...]
+    test: tuple[Part, ...]
+    rule: str
+
+    @property
+    def hash(self) -> str:
+        return canonical_hash({side: [(p.section, p.portion) for p in getattr(self, side)] for side in SIDES})
+
+
+SIDES = ("train", "validation", "test")
+
+
+def make_folds(protocol: Protocol, patients: Mapping[str, str]) -> tuple[Fold, ...]:
+    """The folds of a protocol; `patients` maps each of its sections to its patient.
+
+    Raises:
+        ConfigurationError: fewer than two patients for `patient`, fewer than two sections, or ids that no section has.
+    """
+    sections = sorted(protocol.sections)
+    owner = {section: patients[section] for section in sections}
+    if protocol.folds is not None:
+        return _listed_folds(protocol, sections, owner)
+    if protocol.unit == "patient":
+        everyone = sorted(set(owner.values()))
+        if len(everyone) < 2:
+            raise ConfigurationError(
+                f"Protocol '{protocol.name}' holds out one patient at a time and needs at least two, found "
+                f"{len(everyone)} ({', '.join(everyone) or 'none'}) in sections {', '.join(sections) or 'none'}; "
+                "add sections of another patient, or use --protocol section --allow-leaky."
+            )
+        return tuple(_patient_fold(patient, everyone, sections, owner) for patient in everyone)
+    if len(sections) < 2:
+        raise ConfigurationError(
+            f"Protocol '{protocol.name}' holds out one section at a time and needs at least two, found {len(sections)}; "
+            "add sections."
+        )
+    return tuple(_section_fold(section, sections, owner) for section in sections)
+
+
+def _patient_fold(patient: str, everyone: Sequence[str], sections: Sequence[str], owner: Mapping[str, str]) -> Fold:
+    test = [s for s in sections if owner[s] == patient]
+    rest = [s for s in sections if owner[s] != patient]
+    if len(everyone) >= 4:  # three or more training patients
+        chosen = everyone[(everyone.index(patient) + 1) % len(everyone)]
+        return _fold(patient, rest, [s for s in rest if owner[s] == chosen], test, f"patient {chosen}, next in cyclic order")
+    return _last_section(patient, rest, test)
+
+
+def _section_fold(section: str, sections: Sequence[str], owner: Mapping[str, str]) -> Fold:
+    rest = [s for s in sections if s != section]
+    same = [s for s in rest if owner[s] == owner[section]]
+    if same:
+        chosen = next((s for s in same if s > section), same[0])
+        if len(rest) > 1:
+            return _fold(section, rest, [chosen], [section], f"section {chosen}, next of the test patient")
+    return _last_section(section, rest, [section])
+
+
+def _last_section(name: str, rest: Sequence[str], test: Sequence[str]) -> Fold:
+    """Validation by the last of the training sections, or by a fifth of the spots of the only one."""
+    if len(rest) >= 2:
+        return _fold(name, rest, [rest[-1]], test, f"section {rest[-1]}, last by id")
+    return Fold(
+        name=name,
+        train=(Part(rest[0], "near"),),
+        validation=(Part(rest[0], "far"),),
+        test=tuple(Part(s) for s in test),
+        rule=f"20 % of the spots of {rest[0]} with the largest array x",
+    )
+
+
+def _fold(name: str, rest: Iterable[str], validation: Sequence[str], test: Iterable[str], rule: str) -> Fold:
+    return Fold(
+        name=name,
+        train=tuple(Part(s) for s in rest if s not in set(validation)),
+        validation=tuple(Part(s) for s in validation),
+        test=tuple(Part(s) for s in test),
+        rule=rule,
+    )
+
+
+def _listed_folds(protocol: Protocol, sections: Sequence[str], owner: Mapping[str, str]) -> tuple[Fold, ...]:
+    def expand(ids: Iterable[str]) -> list[str]:
+        wanted = set(ids)
+        return [s for s in sections if (owner[s] if protocol.unit == "patient" else s) in wanted]
+
+    folds = []
+    for group in protocol.folds or ():
+        test = expand(group.test)
+        rest = [s for s in sections if s not in set(test)]
+        validation = expand(group.validation or ())
+        if not test or len(rest) == len(validation):
+            continue
+        if validation:
+            folds.append(_fold(group.name, rest, validation, test, f"listed: {', '.join(group.validation or ())}"))
+        else:
+            folds.append(_last_section(group.name, rest, test))
+    if not folds:
+        raise ConfigurationError(
+            f"Protocol '{protocol.name}' lists {', '.join(i for g in protocol.folds or () for i in g.test)} as held out, but the "
+            f"sections at hand are {', '.join(sections)}; add the missing ones, or use another protocol."
+        )
+    return tuple(folds)
+
+
+def shares_patient(fold: Fold, patients: Mapping[str, str]) -> bool:
+    """Whether a patient stands on both the test side and a side that is learned from."""
+    learned = {patients[p.section] for p in (*fold.train, *fold.validation)}
+    return any(patients[p.section] in learned for p in fold.test)
+
+
+def is_leaky(folds: Iterable[Fold], patients: Mapping[str, str]) -> bool:
+    return any(shares_patient(fold, patients) for fold in folds)
+
+
+def check_leaks(
+    fold: Fold,
+    patients: Mapping[str, str],
+    contents: Mapping[str, str],
+    by_patient: bool,
+    panel: GenePanel | None = None,
+) -> None:
+    """Stop the run on a leak.
+
+    Args:
+        fold: the sides. patients: section -> patient. contents: section -> hash of its data.
+        by_patient: whether the protocol promises that no patient stands on two sides.
+        panel: the gene panel in use, if there is one yet; it must come from the training side.
+
+    Raises:
+        IntegrityError: a spot or a patient on two sides, the same data under two names, or a foreign panel.
+    """
+    places = [(part, side) for side in SIDES for part in getattr(fold, side)]
+    for data, times in Counter((contents[p.section], p.portion) for p, _ in places).items():
+        if times > 1:
+            ids = [f"{p.section} ({side})" for p, side in places if (contents[p.section], p.portion) == data]
+            raise IntegrityError(f"Fold {fold.name} leaks: {' and '.join(ids)} hold the same spots; remove one of them.")
+    whole = {contents[p.section] for p, _ in places if p.portion == "all"}
+    for part, side in places:
+        if part.portion != "all" and contents[part.section] in whole:
+            raise IntegrityError(f"Fold {fold.name} leaks: spots of {part.section} ({side}) stand on two sides; mend the protocol.")
+    split = {(contents[p.section], side) for p, side in places if p.portion != "all"}
+    if any(side == "test" for _, side in split):
+        raise IntegrityError(f"Fold {fold.name} leaks: a section is split between test and another side; mend the protocol.")
+    if by_patient:
+        sides: dict[str, set[str]] = {}
+        for part, side in places:
+            if part.portion == "all":
+                sides.setdefault(patients[part.section], set()).add("test" if side == "test" else "training")
+        for patient, found in sides.items():
+            if len(found) > 1:
+                raise IntegrityError(
+                    f"Fold {fold.name} leaks: patient {patient} stands in test and in training; mend the protocol, "
+                    "or mark it leaky by holding out sections."
+                )
+    if panel is not None and panel.source != training_source(fold, contents):
+        raise IntegrityError(
+            f"Fold {fold.name} leaks: its gene panel was not chosen on its training spots alone; "
+            "let qbench choose it (remove the cached panel with 'qbench cache gc')."
+        )
+
+
+def training_source(fold: Fold, contents: Mapping[str, str]) -> str:
+    """Hash of exactly the spots that a panel of this fold may be chosen on."""
+    return canonical_hash(sorted((contents[p.section], p.portion) for p in fold.train))

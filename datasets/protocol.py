@@ -1,0 +1,98 @@
+"""A protocol: everything about a comparison that is not the method or the seed; it has a name and a hash."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import ConfigurationError, unknown
+from .hashing import canonical_hash
+from .target import TargetName
+
+SHIPPED = files("qbench.configs") / "protocols"
+
+
+class HeldOut(BaseModel):
+    """One held-out group of a protocol given as data: ids of patients or of sections, as the protocol's unit says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    test: tuple[str, ...]
+    validation: tuple[str, ...] | None = None
+
+
+class ProtocolFile(BaseModel):
+    """A protocol as written in YAML, before it meets a dataset."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    title: str
+    held_out: Literal["patient", "section", "groups"]
+    unit: Literal["patient", "section"]  # what the ids in `folds` name, and what must not stand on two sides
+    dataset: str | None = None  # a protocol that lists ids belongs to one dataset
+    sections: tuple[str, ...] | None = None
+    folds: tuple[HeldOut, ...] | None = None
+
+
+class Protocol(BaseModel):
+    """A protocol on a dataset: what the title of every table names.
+
+    The hash covers every field but the title: dataset, sections, held-out unit, folds, validation rule, panel rule,
+    target and pooling. Folds, panels and validation follow from it, the same for all methods and seeds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    title: str
+    dataset: str
+    sections: tuple[str, ...]
+    held_out: Literal["patient", "section", "groups"]
+    unit: Literal["patient", "section"]
+    folds: tuple[HeldOut, ...] | None = None
+    target: TargetName = "counts"
+    images: bool = True
+    validation: str = "next patient in cyclic order | next section | last section | 20 % of spots with the largest array x"
+    panel: str = "1,000 of highest variance of log1p counts on training spots, then markers"
+    pooling: str = "genes, then sections of a patient, then patients"
+
+    @cached_property
+    def hash(self) -> str:
+        """12 hex digits."""
+        return canonical_hash(self.model_dump(mode="json", exclude={"title"}))[:12]
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder below the runs folder."""
+        return f"{self.dataset}-{self.name}-{self.target}{'' if self.images else '-noimages'}-{self.hash}"
+
+
+def names() -> list[str]:
+    """The protocols that qbench ships."""
+    return sorted(path.name.removesuffix(".yaml") for path in SHIPPED.iterdir() if path.name.endswith(".yaml"))
+
+
+def read_protocol(name: str) -> ProtocolFile:
+    """A shipped protocol by name, or one from a YAML file by path.
+
+    Raises:
+        ConfigurationError: an unknown name, or a file that is no protocol.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigurationError(f"Expected a protocol in {name}, but there is no such file.")
+        text = path.read_text(encoding="utf-8")
+    elif name in names():
+        text = (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
+    else:
+        raise unknown("protocol", name, names())
+    try:
+        values: Any = yaml.safe_load(text)
+        return ProtocolFile.model_validate(values)
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigurationError(f"Expected a protocol in {name}: {str(error).splitlines()[0]}; see docs/protocols.md.") from error

@@ -65,7 +65,10 @@ class ProtocolRecord(_Part):
 
 
 class FoldRecord(_Part):
-    """Sections of each side; `patient_in_training` only ever holds in a leaky protocol."""
+    """Sections of each side; `patient_in_training` only ever holds in a leaky protocol.
+
+    `test_patients` is the patient of each section of `test`, in that order (or one name for all of them).
+    """
 
     name: str
     test: tuple[str, ...]
@@ -176,12 +179,13 @@ def read_record(path: Path) -> Record:
             found = None
         if isinstance(found, int) and found > SCHEMA:
             raise ConfigurationError(
-                f"{path} was written by a newer qbench (schema {found}, this one reads {SCHEMA}); upgrade qbench to read it."
+                f"{path} was written by a newer qbench (schema {found}, this one reads {SCHEMA}); "
+                "upgrade qbench to read it."
             ) from error
         first = error.errors()[0]
         raise ConfigurationError(
-            f"Expected a qbench record in {path}, but {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}; "
-            "delete its folder and run the cell again."
+            f"Expected a qbench record in {path}, but {'.'.join(map(str, first['loc'])) or 'the file'}: "
+            f"{first['msg']}; delete its folder and run the cell again."
         ) from error
 
 

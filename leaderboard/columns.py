@@ -1,0 +1,117 @@
+"""Which columns a printed table has, and how a figure is written; shared by every format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .table import Row, Table
+
+ABSENT = "–"
+LEGEND = (
+    "Figures are means over genes, then a patient's sections, then patients. In brackets: standard deviation over "
+    f"patients (seeds averaged); over seeds (patients averaged); {ABSENT} below two. Ranked by PCC HVG; oracles, "
+    "incomplete and failed rows are not ranked."
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A header and how a row fills it; `numeric` columns stand to the right."""
+
+    header: str
+    text: Callable[[Row], str]
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns that are printed together under one title ("" for the main table)."""
+
+    title: str
+    columns: tuple[Column, ...]
+
+
+def blocks(table: Table, detail: bool = False) -> list[Block]:
+    """The main table, and with `detail` one block a question; blocks without any figure are left out."""
+    out = [Block("", _main(table))]
+    if detail:
+        out += [
+            Block(title, (METHOD, *(spread(header, name) for header, name in pairs)))
+            for title, pairs in _detail(table)
+            if any(row.figure(name).mean is not None for row in table.rows for _, name in pairs)
+        ]
+    return out
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`digits` decimals, three significant places from 100 up, the absent sign for None."""
+    if value is None:
+        return ABSENT
+    return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.3g}"
+
+
+def spread(header: str, name: str) -> Column:
+    """A column "mean (over patients; over seeds)"; the brackets are left out where both are null."""
+
+    def text(row: Row) -> str:
+        figure = row.figure(name)
+        if figure.sd_patients is None and figure.sd_seeds is None:
+            return number(figure.mean)
+        return f"{number(figure.mean)} ({number(figure.sd_patients)}; {number(figure.sd_seeds)})"
+
+    return Column(header, text)
+
+
+METHOD = Column("Method", lambda row: row.title, numeric=False)
+RANK = Column("#", lambda row: ABSENT if row.rank is None else str(row.rank))
+ENCODER = Column("Encoder", lambda row: row.encoder or ABSENT, numeric=False)
+NOTE = Column("Note", lambda row: row.status, numeric=False)
+
+
+def _main(table: Table) -> tuple[Column, ...]:
+    columns = [
+        RANK,
+        METHOD,
+        ENCODER,
+        spread("PCC MG", "pcc_mg"),
+        spread("PCC HVG", "pcc_hvg"),
+        spread("PCC HEG", "pcc_heg"),
+        spread("PCC all", "pcc_all"),
+        spread("MSE", "mse"),
+        Column("sd ratio", lambda row: number(row.sd_ratio, 2)),
+        Column("Undefined", lambda row: _pairs(row.undefined_prediction)),
+        Column("Patients", lambda row: str(row.n_patients)),
+        Column("Folds", lambda row: str(row.n_folds)),
+        Column("Seeds", lambda row: str(row.n_seeds)),
+        Column("MB", lambda row: number(row.size_mb, 1)),
+        Column("Fit s", lambda row: number(row.fit_seconds, 1)),
+        Column("Peak MB", lambda row: f"{row.peak_memory_mb:.0f}"),
+    ]
+    return (*columns, NOTE) if any(row.status for row in table.rows) else tuple(columns)
+
+
+def _detail(table: Table) -> list[tuple[str, list[tuple[str, str]]]]:
+    groups = sorted({name for row in table.rows for name in row.figures if name.startswith("pcc_mg:")})
+    four = [("MG", "pcc_mg"), ("HVG", "pcc_hvg"), ("HEG", "pcc_heg"), ("all", "pcc_all")]
+
+    def with_suffix(suffix: str) -> list[tuple[str, str]]:
+        return [(f"PCC {header}", name + suffix) for header, name in four]
+
+    return [
+        ("Unrounded predictions", [*with_suffix("_unrounded"), ("MSE", "mse_unrounded")]),
+        ("Depth-adjusted", with_suffix("_depth_adjusted")),
+        ("Spots of a patient pooled (never a headline)", [*with_suffix("_pooled"), ("MSE", "mse_pooled")]),
+        (
+            "Genes chosen on the test section, as BLEEP does (marked: it sees the test)",
+            [("PCC HVG", "pcc_hvg_test_chosen"), ("PCC HEG", "pcc_heg_test_chosen")],
+        ),
+        ("Marker groups", [(name.removeprefix("pcc_mg:"), name) for name in groups]),
+        ("Technical genes", [("PCC technical", "pcc_technical"), ("PCC others", "pcc_not_technical")]),
+        ("MSE by genes", [("MSE MG", "mse_mg"), ("MSE HVG", "mse_hvg"), ("MSE HEG", "mse_heg")]),
+        ("Entropy in bits", [("truth", "entropy_truth"), ("prediction", "entropy_prediction")]),
+    ]
+
+
+def _pairs(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.0f}" if value == int(value) else f"{value:.1f}"

@@ -1,0 +1,98 @@
+"""Tables as data for programs: the contract's JSON, and CSV with a line a row."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from .record import Record
+from .table import Row, Table
+
+SCHEMA = 1
+
+
+def tables_json(tables: Sequence[Table]) -> dict[str, Any]:
+    """The contract's object, {"schema": 1, "tables": [...]}, ready for json.dumps; further keys only add."""
+    return {"schema": SCHEMA, "tables": [_table(table) for table in tables]}
+
+
+def tables_csv(tables: Sequence[Table]) -> str:
+    """All rows of all tables below one header; spreads stand in columns of their own, absent figures are empty."""
+    lines: list[dict[str, Any]] = []
+    for table in tables:
+        head = {k: v for k, v in _table(table).items() if k not in ("rows", "title", "folds")}
+        for row in table.rows:
+            line = dict(head)
+            for key, value in _row(row).items():
+                if isinstance(value, dict) and set(value) == {"mean", "sd_patients", "sd_seeds"}:
+                    line[key] = value["mean"]
+                    line[f"{key}_sd_patients"] = value["sd_patients"]
+                    line[f"{key}_sd_seeds"] = value["sd_seeds"]
+                elif key == "settings":
+                    line[key] = " ".join(f"{name}={setting}" for name, setting in sorted(value.items()))
+                elif not isinstance(value, list):
+                    line[key] = value
+            lines.append(line)
+    header = list(dict.fromkeys(key for line in lines for key in line))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, header, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return out.getvalue()
+
+
+def _table(table: Table) -> dict[str, Any]:
+    protocol = table.protocol
+    return {
+        "protocol": protocol.name,
+        "protocol_hash": protocol.hash,
+        "track": table.track,
+        "dataset": protocol.dataset,
+        "simulated": protocol.simulated,
+        "target": protocol.target,
+        "leaky": protocol.leaky,
+        "images": protocol.images,
+        "title": table.title,
+        "folds": list(table.folds),
+        "rows": [_row(row) for row in table.rows],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "rank": row.rank,
+        "method": row.method,
+        "variant": row.variant,
+        "kind": row.kind,
+        "profile": row.profile,
+        "encoder": row.encoder,
+        "settings": dict(row.settings),
+        "n_patients": row.n_patients,
+        "n_folds": row.n_folds,
+        "n_seeds": row.n_seeds,
+        "failed": row.failed,
+        "complete": row.complete,
+        "n_parameters": row.n_parameters,
+        "size_mb": row.size_mb,
+        "fit_seconds": row.fit_seconds,
+        "peak_memory_mb": row.peak_memory_mb,
+        "undefined_truth": row.undefined_truth,
+        "undefined_prediction": row.undefined_prediction,
+        "sd_ratio": row.sd_ratio,
+        **{name: figure.as_dict() for name, figure in row.figures.items()},
+        "cells": list(row.cells),
+        "failures": [_failure(record) for record in row.records if record.failure is not None],
+    }
+
+
+def _failure(record: Record) -> dict[str, Any]:
+    failure = record.failure
+    return {
+        "cell": record.cell,
+        "fold": record.fold.name,
+        "seed": record.seed,
+        "type": failure.type if failure else "",
+        "message": failure.message if failure else "",
+    }

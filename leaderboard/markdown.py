@@ -1,0 +1,53 @@
+"""Tables as GitHub Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .columns import LEGEND, METHOD, Block, blocks
+from .table import Row, Table
+
+
+def tables_markdown(tables: Sequence[Table], detail: bool = False) -> str:
+    """A section a table: its protocol in the title, the rows, the legend, failures in words."""
+    if not tables:
+        return "No results yet.\n"
+    return "\n".join(_section(table, detail) for table in tables) + f"\n{LEGEND}\n"
+
+
+def _section(table: Table, detail: bool) -> str:
+    parts = [f"## {escape(table.title)}\n"]
+    for block in blocks(table, detail):
+        if block.title:
+            parts.append(f"### {escape(block.title)}\n")
+        parts.append(_grid(block, table.rows))
+    parts += [f"* {line}" for row in table.rows for line in failures(row)]
+    return "\n".join(parts) + "\n"
+
+
+def failures(row: Row) -> list[str]:
+    """One line a failed cell of the row."""
+    return [
+        f"`{escape(row.title)}` failed on fold {escape(r.fold.name)}, seed {r.seed}: "
+        f"{escape(r.failure.type)}: {escape(r.failure.message)}"
+        for r in row.records
+        if r.failure is not None
+    ]
+
+
+def _grid(block: Block, rows: Sequence[Row]) -> str:
+    columns = block.columns
+    lines = [
+        "| " + " | ".join(escape(column.header) for column in columns) + " |",
+        "|" + "|".join("---:" if column.numeric else "---" for column in columns) + "|",
+    ]
+    for row in rows:
+        cells = [f"`{escape(c.text(row))}`" if c is METHOD else escape(c.text(row)) for c in columns]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that cannot leave its table cell or become markup."""
+    flat = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    return flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,93 @@
+"""Tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .columns import ENCODER, METHOD, RANK, Block, Column, blocks, number
+from .table import RANKED_BY, Row, Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Below this width a terminal shows means only; the spreads stand in every other format.
+_WIDE = 110
+_FIGURES = (("MG", "pcc_mg"), ("HVG", "pcc_hvg"), ("HEG", "pcc_heg"), ("all", "pcc_all"), ("MSE", "mse"))
+
+
+def print_tables(tables: Sequence[Table], console: Console, detail: bool = False) -> None:
+    """Print every table; cells are plain text, so a label's brackets are never read as markup."""
+    from rich.text import Text
+
+    for table in tables:
+        _print(table, Block("", _columns(table, console.width)), console)
+        for row in table.rows:
+            if row.status:
+                console.print(Text(f"{row.title}: {row.status}", style=_style(row)))
+            for record in row.records:
+                if record.failure is not None:
+                    where = f"  fold {record.fold.name}, seed {record.seed}: "
+                    console.print(Text(f"{where}{record.failure.type}: {record.failure.message}", style="red"))
+        if detail:
+            for block in blocks(table, detail=True)[1:]:
+                _print(table, block, console)
+    if not tables:
+        console.print("No results yet.")
+
+
+def _columns(table: Table, width: int) -> tuple[Column, ...]:
+    wide = width >= _WIDE
+    columns = [RANK, METHOD, *([ENCODER] if wide else [])]
+    columns += [_figure(header, name, wide) for header, name in _FIGURES]
+    columns.append(Column("sd ratio", lambda row: number(row.sd_ratio, 2)))
+    if wide and any(row.n_seeds > 1 for row in table.rows):
+        columns.append(Column("seed sd", lambda row: number(row.figure(RANKED_BY).sd_seeds)))
+    if wide or len({(row.n_folds, row.n_seeds) for row in table.rows}) > 1:
+        columns.append(Column("cells", lambda row: f"{row.n_folds}×{row.n_seeds}"))
+    return (*columns, Column("fit s", lambda row: number(row.fit_seconds, 1)))
+
+
+def _figure(header: str, name: str, wide: bool) -> Column:
+    def text(row: Row) -> str:
+        figure = row.figure(name)
+        beside = f" ±{figure.sd_patients:.2f}" if wide and figure.sd_patients is not None else ""
+        return number(figure.mean) + beside
+
+    return Column(header, text)
+
+
+def _print(table: Table, block: Block, console: Console) -> None:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    title = f"{table.title} · {block.title}" if block.title else table.title
+    spreads = any(row.figure(RANKED_BY).sd_patients is not None for row in table.rows)
+    console.print(Text(title, style="bold"))
+    grid = RichTable(
+        caption=Text("± sd over patients; seed sd: over seeds, of HVG; cells: folds × seeds")
+        if spreads and not block.title and console.width >= _WIDE
+        else None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for column in block.columns:
+        grid.add_column(
+            column.header,
+            justify="right" if column.numeric else "left",
+            overflow="fold",
+            no_wrap=column.numeric,
+            min_width=6 if column is METHOD else None,
+        )
+    for row in table.rows:
+        grid.add_row(*(Text(column.text(row), style=_style(row)) for column in block.columns))
+    console.print(grid)
+
+
+def _style(row: Row) -> str:
+    if row.failed:
+        return "red"
+    return "bold" if row.rank == 1 else "" if row.rank is not None else "dim"

@@ -1,0 +1,138 @@
+"""Read a table of counts (spots x genes, tab-separated, gzipped or not) strictly and straight into CSR.
+
+Nearly all cells of such a table are a single "0", so the bytes are classified with numpy, block by block, and only the
+others are turned into numbers: several times faster than a general CSV reader, with bounded memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ..errors import DataError
+
+_BLOCK = 1 << 22
+_DIGITS = 9  # 999,999,999 fits int32
+_ZERO, _TAB, _NEWLINE = 48, 9, 10
+
+
+@dataclass(frozen=True)
+class CountTable:
+    """Names of rows and columns and the counts, CSR int32, canonical."""
+
+    spots: tuple[str, ...]
+    genes: tuple[str, ...]
+    counts: sparse.csr_matrix
+
+
+def read_count_table(path: Path) -> CountTable:
+    """Read a table whose header holds the genes (its first cell, above the spot names, may be empty).
+
+    Raises:
+        DataError: a damaged file, rows of different length, a cell that is not a whole non-negative number, a spot or
+            gene that appears twice; names the file, and the row and column where there is one.
+    """
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"Expected a readable table of counts in {path}, but {error}; fetch the file again.") from error
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n")
+    head, newline, _ = data.partition(b"\n")
+    if not newline or not head:
+        raise DataError(
+            f"Expected a header of genes and rows of spots in {path}, found {len(data)} bytes; fetch the file again."
+        )
+    genes = tuple(_text(head, path).split("\t")[1:])
+    data = data.rstrip(b"\n") + b"\n"
+    start = len(head) + 1
+    spots: list[str] = []
+    parts = []
+    for block in _blocks(data, start):
+        names, part = _parse(block, len(genes), path, genes, len(spots))
+        spots += names
+        parts.append(part)
+    for what, names in (("spot", spots), ("gene", list(genes))):
+        twice = [name for name, times in Counter(names).items() if times > 1]
+        if twice:
+            raise DataError(
+                f"{path}: each {what} must appear once, but {', '.join(map(repr, twice[:5]))} "
+                f"appear{'s' if len(twice) == 1 else ''} more than once; remove or merge the duplicates."
+            )
+    if not parts:
+        raise DataError(f"Expected rows of spots below the header of {path}, found none; fetch the file again.")
+    return CountTable(tuple(spots), genes, sparse.vstack(parts, format="csr", dtype=np.int32))
+
+
+def _blocks(data: bytes, start: int) -> Iterator[bytes]:
+    """Whole lines of about `_BLOCK` bytes at a time."""
+    while start < len(data):
+        end = data.find(b"\n", min(start + _BLOCK, len(data) - 1)) + 1
+        yield data[start:end]
+        start = end
+
+
+def _parse(
+    block: bytes, width: int, path: Path, genes: tuple[str, ...], before: int
+) -> tuple[list[str], sparse.csr_matrix]:
+    values: NDArray[np.uint8] = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero((values == _TAB) | (values == _NEWLINE)).astype(np.int32)
+    rows = int((values == _NEWLINE).sum())
+    if len(ends) != rows * (width + 1) or not (values[ends[width :: width + 1]] == _NEWLINE).all():
+        raise _fault(block, path, genes, before)
+    starts = np.concatenate([np.zeros(1, np.int32), ends[:-1] + 1]).reshape(rows, width + 1)
+    stops = ends.reshape(rows, width + 1)
+    names = [_text(block[a:b], path) for a, b in zip(starts[:, 0], stops[:, 0], strict=True)]
+    starts, stops = starts[:, 1:], stops[:, 1:]
+    row, column = np.nonzero((stops - starts != 1) | (values[starts] != _ZERO))
+    at, length = starts[row, column], (stops - starts)[row, column]
+    if len(length) and not 1 <= length.min() <= length.max() <= _DIGITS:
+        raise _fault(block, path, genes, before)
+    counts = np.zeros(len(at), np.int32)
+    for k in range(int(length.max(initial=0))):
+        inside = np.flatnonzero(length > k)
+        digit = values[at[inside] + k] - np.uint8(_ZERO)  # wraps round below "0", so one comparison tells digits
+        if (digit > 9).any():
+            raise _fault(block, path, genes, before)
+        counts[inside] = counts[inside] * 10 + digit
+    start = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))])
+    part = sparse.csr_matrix((counts, column.astype(np.int32), start.astype(np.int32)), shape=(rows, width))
+    part.eliminate_zeros()
+    return names, part
+
+
+def _fault(block: bytes, path: Path, genes: tuple[str, ...], before: int) -> DataError:
+    """Find the first fault of a block that did not parse, cell by cell."""
+    for number, line in enumerate(block.split(b"\n")[:-1], start=before + 1):
+        name, *cells = _text(line, path).split("\t")
+        if len(cells) != len(genes):
+            return DataError(
+                f"{path}, row {number} ('{name[:40]}'): expected {len(genes)} counts, found {len(cells)}; "
+                "the table is damaged or not tab-separated, fetch it again."
+            )
+        for gene, cell in zip(genes, cells, strict=True):
+            if not (cell.isascii() and cell.isdigit() and len(cell) <= _DIGITS):
+                return DataError(
+                    f"{path}, row {number} ('{name[:40]}'), column '{gene}': expected a whole, non-negative count, "
+                    f"found '{cell[:40]}'; give the table of raw counts."
+                )
+    raise AssertionError(f"{path}: no fault found in a block that did not parse")
+
+
+def _text(data: bytes, path: Path) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"Expected text in {path}, but {error.reason}; is it a table, or gzipped without ending in .gz?"
+        ) from error

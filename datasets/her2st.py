@@ -1,0 +1,259 @@
+"""Reader of the public HER2ST folder layout (Andersson et al. 2021; repository almaan/her2st, folder `data`).
+
+    ST-cnts/A1.tsv[.gz]                          counts, spots ("10x13") x genes; the left table of every join
+    ST-spotfiles/A1_selection.tsv                fitted array position and pixel of each spot
+    ST-imgs/A/A1/<any name>.jpg                  full-resolution image, where present
+    ST-pat/lbl/A1_labeled_coordinates.tsv        pathologist's label of each spot, where present
+
+A patient is a letter, its sections are numbered. Anything else in these folders is left alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .cache import ArrayCache
+from .count_table import read_count_table
+from .entry import EntryWriter
+from .hashing import canonical_hash, file_sha256
+from .registry import Dataset, DatasetCard, SectionInfo
+from .section import Section
+
+VERSION = 1  # of the reading: raised when the same files would give other values
+PITCH_MICRONS = 200.0  # centre to centre, stated by the authors
+SPOT_MICRONS = 100.0
+_COUNTS = re.compile(r"(([A-Z])[1-9][0-9]*)\.tsv(\.gz)?")
+_IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class _Files:
+    counts: Path
+    selection: Path
+    labels: Path | None
+    image: Path | None
+
+
+def open_her2st(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:
+    """Find the sections of a folder and hash their files; a complete folder is held against the card.
+
+    Raises:
+        DataError: no such folder or layout, counts without a table of spots, two images of one section, or a complete
+            set of sections that is not the published one.
+    """
+    base = _base(card, data_dir)
+    found = {}
+    for path in sorted(
+        (base / "ST-cnts").iterdir(), reverse=True
+    ):  # A1.tsv.gz before A1.tsv: an unpacked table is preferred
+        if match := _COUNTS.fullmatch(path.name):
+            found[match[1]] = path
+    if not found:
+        raise DataError(
+            f"Expected tables of counts like A1.tsv.gz in {base / 'ST-cnts'}, found none; check --data-dir."
+        )
+    expected = card.expected_spots
+    if expected and set(found) > set(expected):
+        raise DataError(
+            f"Expected the {len(expected)} sections of {len(card.expected)} patients of {card.name} in {base}, "
+            f"found also {', '.join(sorted(set(found) - set(expected)))}; move the additional tables elsewhere."
+        )
+    files = {section: _files(base, section, counts) for section, counts in sorted(found.items())}
+    infos = tuple(_info(section, its, cache) for section, its in files.items())
+    complete = bool(expected) and set(found) == set(expected)
+    load = partial(_load, files=files, expected=expected if complete else {}, cache=cache)
+    return Dataset(card, infos, load)
+
+
+def _base(card: DatasetCard, data_dir: Path | None) -> Path:
+    wanted = (
+        "a folder with ST-cnts, ST-spotfiles, ST-imgs and ST-pat (the `data` folder of the repository almaan/her2st)"
+    )
+    if data_dir is None:
+        raise DataError(f"Dataset {card.name} needs {wanted}; name it with --data-dir DIR or set QBENCH_DATA.")
+    for base in (data_dir, data_dir / "data"):  # a clone of the whole repository will do
+        if (base / "ST-cnts").is_dir():
+            return base
+    state = "it has no ST-cnts" if data_dir.is_dir() else "there is no such folder"
+    raise DataError(f"Expected {wanted} at {data_dir}, but {state}; name it with --data-dir DIR or set QBENCH_DATA.")
+
+
+def _files(base: Path, section: str, counts: Path) -> _Files:
+    selection = base / "ST-spotfiles" / f"{section}_selection.tsv"
+    if not selection.is_file():
+        raise DataError(
+            f"Section {section} has counts in {counts} but no coordinates: expected {selection}; fetch it too."
+        )
+    labels = base / "ST-pat" / "lbl" / f"{section}_labeled_coordinates.tsv"
+    folder = base / "ST-imgs" / section[0] / section
+    images = sorted(
+        path
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if path.suffix.lower() in _IMAGES and not path.name.startswith(".") and path.is_file()
+    )
+    if len(images) > 1:
+        raise DataError(
+            f"Expected one image of section {section} in {folder}, found {', '.join(p.name for p in images)}; "
+            "leave only the full-resolution H&E image there."
+        )
+    return _Files(counts, selection, labels if labels.is_file() else None, images[0] if images else None)
+
+
+def _info(section: str, files: _Files, cache: ArrayCache) -> SectionInfo:
+    image = None if files.image is None else file_sha256(files.image, cache.root)
+    content = canonical_hash({"tables": _tables_hash(section, files, cache), "image": image})
+    return SectionInfo(section, section[0], files.image, files.labels is not None, content)
+
+
+def _tables_hash(section: str, files: _Files, cache: ArrayCache) -> str:
+    paths = (files.counts, files.selection, files.labels)
+    hashes = [None if path is None else file_sha256(path, cache.root) for path in paths]
+    return canonical_hash({"reader": "her2st", "version": VERSION, "section": section, "files": hashes})
+
+
+def _load(info: SectionInfo, files: dict[str, _Files], expected: dict[str, int], cache: ArrayCache) -> Section:
+    from scipy import sparse
+
+    its = files[info.id]
+    entry = cache.get("sections", _tables_hash(info.id, its, cache), partial(_parse, section=info.id, files=its))
+    arrays, metadata = entry.arrays, entry.metadata
+    spots, genes = _names(arrays["spots"]), _names(arrays["genes"])
+    if expected and len(spots) != expected[info.id]:
+        raise DataError(
+            f"Expected {expected[info.id]} spots in section {info.id} of the complete set, found {len(spots)} in "
+            f"{its.counts}; fetch the published table again."
+        )
+    parts = tuple(np.asarray(arrays[name]) for name in ("data", "indices", "indptr"))
+    counts = sparse.csr_matrix(parts, shape=(len(spots), len(genes)), copy=False)
+    counts.has_canonical_format = True  # as stored, so scipy need not look, nor sort read-only arrays
+    micron = metadata["microns_per_pixel"]
+    return Section(
+        id=info.id,
+        patient=info.patient,
+        counts=counts,
+        genes=genes,
+        spots=spots,
+        array_xy=arrays["array_xy"],
+        pixel_xy=arrays["pixel_xy"],
+        image=info.image,
+        microns_per_pixel=micron,
+        spot_diameter=SPOT_MICRONS / micron,
+        labels=_names(arrays["labels"]) if "labels" in arrays else None,
+        content=info.content,
+        notes=tuple(metadata["notes"]),
+    )
+
+
+def _parse(writer: EntryWriter, section: str, files: _Files) -> None:
+    """Parse and join the tables of a section into a cache entry."""
+    table = read_count_table(files.counts)
+    chosen = _read_selection(files.selection)
+    lost = [spot for spot in table.spots if spot not in chosen]
+    if lost:
+        raise DataError(
+            f"Section {section}: {len(lost)} of {len(table.spots)} spots with counts have no coordinates in "
+            f"{files.selection} ({', '.join(lost[:5])}); the two tables must be of the same section."
+        )
+    rows = np.array([chosen[spot] for spot in table.spots])
+    array_xy, pixel_xy = rows[:, :2], rows[:, 2:]
+    notes = []
+    if len(chosen) > len(table.spots):
+        notes.append(f"{len(chosen) - len(table.spots)} selected spots have no counts and are left out")
+    empty = [spot for spot, total in zip(table.spots, table.counts.sum(axis=1).A1, strict=True) if total == 0]
+    if empty:
+        notes.append(f"no UMI at all at {', '.join(empty)}")
+    for name in ("data", "indices", "indptr"):
+        writer.store(name, getattr(table.counts, name))
+    writer.store("array_xy", array_xy)
+    writer.store("pixel_xy", pixel_xy)
+    writer.store("spots", _joined(table.spots))
+    writer.store("genes", _joined(table.genes))
+    if files.labels is not None:
+        labels = _read_labels(files.labels)
+        writer.store("labels", _joined([labels.get(spot, "") for spot in table.spots]))
+    writer.metadata = {
+        "section": section,
+        "microns_per_pixel": PITCH_MICRONS / _pixels_per_pitch(array_xy, pixel_xy, files.selection),
+        "notes": notes,
+    }
+
+
+def _pixels_per_pitch(array_xy: NDArray[np.float64], pixel_xy: NDArray[np.float64], path: Path) -> float:
+    """Mean over x and y of the least-squares slope of pixels on array position."""
+    centred = array_xy - array_xy.mean(axis=0)
+    spread = (centred**2).sum(axis=0)
+    if not (spread > 0).all():
+        raise DataError(
+            f"Expected spots in more than one row and column in {path}, found one; the scale cannot be fitted."
+        )
+    slope = float(((centred * pixel_xy).sum(axis=0) / spread).mean())
+    if not slope > 0:
+        raise DataError(
+            f"Expected pixel coordinates that grow with the array position in {path}, found a slope of {slope:g}."
+        )
+    return slope
+
+
+def _read_selection(path: Path) -> dict[str, tuple[float, float, float, float]]:
+    """Array x, y and pixel x, y of each spot, by its name on the array."""
+    chosen: dict[str, tuple[float, float, float, float]] = {}
+    for number, row in _rows(path, ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")):
+        x, y, *place = (_number(path, number, column, row[column]) for column in row)
+        if not np.isfinite([x, y, *place]).all():
+            raise DataError(
+                f"{path}, row {number}: expected a position, found {list(row.values())}; correct or remove the row."
+            )
+        name = f"{round(x)}x{round(y)}"
+        if name in chosen:
+            raise DataError(f"{path}, row {number}: spot {name} must appear once; remove the duplicate.")
+        chosen[name] = (place[0], place[1], place[2], place[3])
+    return chosen
+
+
+def _read_labels(path: Path) -> dict[str, str]:
+    """Label of each spot by its name on the array; rows without a position are left out."""
+    labels: dict[str, str] = {}
+    for number, row in _rows(path, ("x", "y", "label")):
+        x, y = (_number(path, number, column, row[column]) for column in ("x", "y"))
+        if np.isfinite(x) and np.isfinite(y):
+            name = f"{round(x)}x{round(y)}"
+            if labels.setdefault(name, row["label"]) != row["label"]:
+                raise DataError(f"{path}, row {number}: spot {name} has two labels; remove one of them.")
+    return labels
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """The named columns of a small table, with row numbers."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t")
+            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"Expected columns {', '.join(columns)} in {path}, found no {', '.join(missing)}.")
+            return [(i, {column: row[column] or "" for column in columns}) for i, row in enumerate(reader, start=1)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"Expected a readable table in {path}, but {error}; fetch the file again.") from error
+
+
+def _number(path: Path, row: int, column: str, text: str) -> float:
+    """A number; NaN for the NA of R."""
+    try:
+        return float("nan") if text in ("NA", "") else float(text)
+    except ValueError:
+        raise DataError(f"{path}, row {row}, column '{column}': expected a number, found '{text[:40]}'.") from None
+
+
+def _joined(names: tuple[str, ...] | list[str]) -> NDArray[np.uint8]:
+    return np.frombuffer("\n".join(names).encode(), np.uint8)
+
+
+def _names(joined: NDArray[np.uint8]) -> tuple[str, ...]:
+    return tuple(joined.tobytes().decode().split("\n"))

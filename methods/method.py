@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from ..datasets.cohort import Cohort, SealedSection
 from ..errors import MethodError
+
+
+def _whole_numbers(value: object) -> object:
+    """`8-5-5-5` and `[8,5,5,5]` as they are written on the command line, read as a list."""
+    return re.findall(r"[^\s,\-\[\]]+", value) if isinstance(value, str) else value
+
+
+WholeNumbers = Annotated[tuple[int, ...], BeforeValidator(_whole_numbers)]
 
 
 class Parameters(BaseModel):
@@ -56,6 +65,8 @@ class FitContext:
         max_epochs: an upper bound on the epochs, or None for the method's own.
         backbone: file of weights for `Inputs.backbone`, "random", or None where the method declared none.
         on_epoch: called after each epoch; True asks the method to stop.
+        history: what was reported, one entry an epoch. warnings: findings that a reader of the result must see.
+        selected_epoch: the epoch whose state the method kept, where it trains in epochs.
     """
 
     seed: int = 0
@@ -69,6 +80,7 @@ class FitContext:
     on_epoch: Callable[[int, Mapping[str, float]], bool] | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    selected_epoch: int | None = None
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Record an epoch's metrics; returns True when the method should stop."""
@@ -98,9 +110,10 @@ class Method(ABC):
     context: ClassVar[Literal["spot", "section"]] = "spot"
     Parameters: ClassVar[type[Parameters]] = Parameters
 
-    def __init__(self, parameters: Parameters | None = None) -> None:
+    def __init__(self, parameters: BaseModel | None = None) -> None:
         self.parameters: Any = self.Parameters() if parameters is None else parameters
         self.genes: tuple[str, ...] = ()
+        self.network: Any = None  # the torch module of methods that train one, once fitted or loaded
 
     @classmethod
     def inputs(cls, parameters: Any) -> Inputs:
@@ -142,7 +155,7 @@ class Method(ABC):
             "parameters": self.parameters.model_dump(mode="json"),
             "genes": list(self.genes),
         }
-        save_file({k: np.ascontiguousarray(v) for k, v in self.state().items()}, directory / "model.safetensors")
+        save_file({k: np.asarray(v, order="C") for k, v in self.state().items()}, directory / "model.safetensors")
         (directory / "method.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
 
     @classmethod
@@ -150,14 +163,17 @@ class Method(ABC):
         """The fitted method that `save` wrote.
 
         Raises:
-            MethodError: another method's folder, or a version whose numbers differ.
+            MethodError: another method's folder, a version whose numbers differ, or weights that cannot be read.
         """
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         try:
             header = json.loads((directory / "method.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise MethodError(f"Expected a saved method in {directory}, but method.json cannot be read: {error}.") from error
+            raise MethodError(
+                f"Expected a saved method in {directory}, but method.json cannot be read: {error}."
+            ) from error
         if (header.get("name"), header.get("version")) != (cls.name, cls.version):
             raise MethodError(
                 f"Expected {cls.name} version {cls.version} in {directory}, "
@@ -165,5 +181,12 @@ class Method(ABC):
             )
         method = cls(cls.Parameters.model_validate(header["parameters"]))
         method.genes = tuple(header["genes"])
-        method.restore(load_file(directory / "model.safetensors"))
+        weights = directory / "model.safetensors"
+        try:
+            state = load_file(weights)
+        except (OSError, SafetensorError) as error:
+            raise MethodError(
+                f"Expected the weights of {cls.name} in {weights}, but they cannot be read: {error}."
+            ) from error
+        method.restore(state)
         return method

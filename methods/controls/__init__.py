@@ -1,0 +1,1 @@
+"""Controls: simple predictors that a method must beat before its figures mean anything."""

@@ -1,0 +1,251 @@
+"""Methods by name, with settings: `qca[alpha=0.5,fsq_levels=8-5-5-5]` becomes a `MethodSpec`. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from ..errors import ConfigurationError, MethodError, unknown
+from .card import PROFILES, MethodCard, shipped_card, values_in_words
+from .method import Method, Parameters
+
+GROUP = "qbench.methods"  # entry points of other packages
+HERE = "qbench"
+
+_shipped = {
+    #    "qca": "qbench.methods.qca.method:QCA",
+    #    "stnet": "qbench.methods.stnet.method:STNet",
+    #    "histogene": "qbench.methods.histogene.method:HisToGene",
+    #    "bleep": "qbench.methods.bleep.method:BLEEP",
+    "mean": "qbench.methods.controls.mean:Mean",
+    "ridge": "qbench.methods.controls.ridge:Ridge",
+    "knn": "qbench.methods.controls.knn:NearestNeighbours",
+    "colour": "qbench.methods.controls.ridge:Colour",
+    "untrained": "qbench.methods.controls.ridge:Untrained",
+}
+_registered: dict[str, tuple[str, str]] = {}
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method as asked for.
+
+    Attributes:
+        name: in the registry. label: the name and the changed settings, sorted: "qca[alpha=0.5]".
+        profile: "fast" or "paper". settings: what the user changed from the profile, JSON values.
+        target: "module:Class". origin: the package that brought it.
+        parameters: the validated values, profile and settings together.
+    """
+
+    name: str
+    label: str
+    profile: Literal["fast", "paper"]
+    settings: Mapping[str, Any]
+    target: str
+    origin: str
+    parameters: Parameters = field(compare=False)
+
+    @cached_property
+    def cls(self) -> type[Method]:
+        """The class, imported on first use."""
+        return method_class(self.name)
+
+    def build(self) -> Method:
+        """A new, unfitted method with these parameters."""
+        return self.cls(self.parameters)
+
+
+def register(name: str, target: str, origin: str) -> None:
+    """Add a method as "module:Class"; `origin` says who brought it.
+
+    Raises:
+        ConfigurationError: a name that is taken by another class, or a target of another form.
+    """
+    module, _, attribute = target.partition(":")
+    if not module or not attribute:
+        raise ConfigurationError(f"Expected the method {name} of {origin} as 'module:Class', found '{target}'.")
+    taken = _methods().get(name)
+    if taken is not None and taken != (target, origin):
+        raise ConfigurationError(
+            f"The method name '{name}' of {origin} is taken by {taken[0]} of {taken[1]}; choose another name."
+        )
+    _registered[name] = (target, origin)
+
+
+def names() -> list[str]:
+    """All method names: methods first, then controls, in the order of this file, then those of other packages."""
+    return list(_methods())
+
+
+def origin(name: str) -> str:
+    """The package that brought a method."""
+    return _target(name)[1]
+
+
+def card(name: str) -> MethodCard:
+    """What is told about a method; for one of another package, its class's docstring."""
+    _target(name)
+    shipped = shipped_card(name) if origin(name) == HERE else None
+    if shipped is not None:
+        return shipped
+    return MethodCard(title=name, summary=" ".join((method_class(name).__doc__ or "").split()))
+
+
+def method_class(name: str) -> type[Method]:
+    """The class of a method.
+
+    Raises:
+        ConfigurationError: an unknown name, a class that cannot be imported or is no `Method`.
+    """
+    target, source = _target(name)
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"The method {name} of {source} is {target}, which cannot be imported ({error}); "
+            "install or mend that package."
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise ConfigurationError(
+            f"The method {name} of {source} is {target}, which is not a subclass of qbench's Method."
+        )
+    return found
+
+
+def spec(name: str, settings: Mapping[str, Any] | None = None, profile: str = "fast") -> MethodSpec:
+    """A method with a profile's values and the user's settings over them.
+
+    Raises:
+        ConfigurationError: an unknown method, profile or parameter, or a value out of range.
+    """
+    target, source = _target(name)
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    cls = method_class(name)
+    profiles = card(name).profiles
+    if profiles and profile not in profiles:
+        raise ConfigurationError(f"{name} has no {profile} profile; run it with --profile {next(iter(profiles))}.")
+    base = profiles.get(profile) or {}
+    start = _validate(name, cls, base)
+    chosen = _validate(name, cls, {**base, **(settings or {})})
+    before, after = start.model_dump(mode="json"), chosen.model_dump(mode="json")
+    changed = {key: after[key] for key in sorted(after) if after[key] != before[key]}
+    inner = ",".join(f"{key}={_written(value)}" for key, value in changed.items())
+    return MethodSpec(
+        name=name,
+        label=f"{name}[{inner}]" if inner else name,
+        profile="paper" if profile == "paper" else "fast",
+        settings=changed,
+        target=target,
+        origin=source,
+        parameters=chosen,
+    )
+
+
+def parse(text: str, profile: str = "fast") -> MethodSpec:
+    """`name` or `name[parameter=value,...]` as a spec; errors as in `spec`."""
+    name, bracket, rest = text.strip().partition("[")
+    settings: dict[str, str] = {}
+    if bracket:
+        if not rest.endswith("]"):
+            raise ConfigurationError(f"Expected '{name}[parameter=value,...]', found '{text}'; close the bracket.")
+        for part in _split(rest[:-1]):
+            key, equals, value = part.partition("=")
+            if not equals or not key.strip():
+                raise ConfigurationError(f"Expected parameter=value in '{text}', found '{part}'.")
+            if key.strip() in settings:
+                raise ConfigurationError(f"The parameter {key.strip()} is given twice in '{text}'; give it once.")
+            settings[key.strip()] = value.strip()
+    return spec(name.strip(), settings, profile)
+
+
+def parse_list(texts: Iterable[str], profile: str = "fast") -> list[MethodSpec]:
+    """Several lists such as "qca[alpha=0.5],bleep", in order, each label once; commas inside brackets do not split."""
+    found = [parse(part, profile) for text in texts for part in _split(text)]
+    return list({each.label: each for each in found}.values())
+
+
+def load_method(directory: Path) -> Method:
+    """The fitted method that `Method.save` wrote into a directory, of whatever kind it is.
+
+    Raises:
+        MethodError: no saved method there, or one of another version. ConfigurationError: its class is not installed.
+    """
+    try:
+        name = json.loads((Path(directory) / "method.json").read_text(encoding="utf-8"))["name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MethodError(
+            f"Expected a saved method in {directory}, but method.json cannot be read ({error}); "
+            "name the folder 'model' of a cell."
+        ) from error
+    return method_class(name).load(Path(directory))
+
+
+def _split(text: str) -> list[str]:
+    parts, depth, start = [], 0, 0
+    for i, character in enumerate(text):
+        depth += (character == "[") - (character == "]")
+        if character == "," and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [part.strip() for part in [*parts, text[start:]] if part.strip()]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _validate(name: str, cls: type[Method], values: Mapping[str, Any]) -> Parameters:
+    try:
+        return cls.Parameters.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        parameter = str(first["loc"][0]) if first["loc"] else ""
+        if not parameter:
+            raise ConfigurationError(f"{name}: {str(first['msg']).removeprefix('Value error, ')}.") from error
+        if parameter not in cls.Parameters.model_fields:
+            raise unknown(f"parameter of {name}", parameter, cls.Parameters.model_fields) from error
+        raise ConfigurationError(
+            f"{name}: expected {parameter} to be {values_in_words(cls.Parameters, parameter)}, "
+            f"found '{_written(values[parameter])}'; `qbench info {name}` lists its parameters."
+        ) from error
+
+
+def _target(name: str) -> tuple[str, str]:
+    found = _methods().get(name)
+    if found is None:
+        raise unknown("method", name, _methods())
+    return found
+
+
+def _methods() -> dict[str, tuple[str, str]]:
+    return {**{name: (target, HERE) for name, target in _shipped.items()}, **_plugins(), **_registered}
+
+
+@cache
+def _plugins() -> dict[str, tuple[str, str]]:
+    """Entry points of installed packages; a name that we ship already is refused, not replaced."""
+    found: dict[str, tuple[str, str]] = {}
+    for entry in entry_points(group=GROUP):
+        source = entry.dist.name if entry.dist is not None else "an installed package"
+        taken = _shipped.get(entry.name) or found.get(entry.name, ("", ""))[0]
+        if taken and taken != entry.value:
+            raise ConfigurationError(
+                f"The method name '{entry.name}' of {source} is taken by {taken}; "
+                "rename the entry point or remove the package."
+            )
+        found[entry.name] = (entry.value, source)
+    return found

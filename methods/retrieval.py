@@ -1,0 +1,52 @@
+"""Exact nearest neighbours by cosine similarity, in chunks, and means over the rows found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+QUERIES, REFERENCES = 1_024, 65_536  # at a time: similarities of 268 MB
+
+
+def nearest(queries: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The `k` references of highest dot product with each query, the best first.
+
+    Args:
+        queries: (q, d). references: (r, d), same dtype and device; both L2-normalised for cosine similarity.
+        k: at most r; fewer references give fewer columns.
+
+    Returns:
+        Similarities (q, k) and row numbers int64 (q, k). Exact; beyond its inputs and outputs it holds one block of
+        1,024 x 65,536 similarities.
+    """
+    import torch
+
+    k = min(k, len(references))
+    values = torch.empty((len(queries), k), dtype=queries.dtype, device=queries.device)
+    rows = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
+    for q in range(0, len(queries), QUERIES):
+        block = queries[q : q + QUERIES]
+        best = torch.empty((len(block), 0), dtype=queries.dtype, device=queries.device)
+        where = torch.empty((len(block), 0), dtype=torch.int64, device=queries.device)
+        for r in range(0, len(references), REFERENCES):
+            similarity = block @ references[r : r + REFERENCES].T
+            top = similarity.topk(min(k, similarity.shape[1]), dim=1)
+            best, where = torch.cat([best, top.values], 1), torch.cat([where, top.indices + r], 1)
+            if best.shape[1] > k:
+                kept = best.topk(k, dim=1)
+                best, where = kept.values, where.gather(1, kept.indices)
+        values[q : q + QUERIES], rows[q : q + QUERIES] = best, where
+    return values, rows
+
+
+def mean_rows(table: Tensor, rows: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean, or weighted sum, of the chosen rows: table (r, g), rows (q, k), weights (q, k) -> (q, g).
+
+    Reads only the rows that it needs, so the table may be memory-mapped.
+    """
+    from torch.nn.functional import embedding_bag
+
+    mode = "mean" if weights is None else "sum"
+    return embedding_bag(rows, table, mode=mode, per_sample_weights=weights)

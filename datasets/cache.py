@@ -37,7 +37,7 @@ def default_root() -> Path:
 
 @dataclass(frozen=True)
 class EntryInfo:
-    """An entry as listed: bytes, time of last use (seconds since 1970, to a day) and what is wrong with it, if anything."""
+    """An entry as listed: bytes, last use (seconds since 1970, to a day) and what is wrong with it, if anything."""
 
     kind: str
     key: str

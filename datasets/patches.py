@@ -1,0 +1,117 @@
+"""Cut the square patch of every spot out of a section's image, once, into the cache.
+
+A window of w pixels around the centre (x, y) covers the columns rint(x) - w//2 ... rint(x) - w//2 + w - 1 (halves round
+to even), rows likewise: ST-Net's rule (bryanhe/ST-Net). Windows that cross the border repeat the image's edge pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .cache import ArrayCache
+from .entry import EntryWriter
+from .hashing import canonical_hash
+from .images import Image, open_image
+from .section import Section
+
+VERSION = 1  # raised when the same section would give other pixels
+_REPORT_EVERY = 64
+
+Progress = Callable[[str, int, int], None]
+
+
+def patch_key(content: str, size: int, microns_per_pixel: float | None) -> str:
+    """Name of a section's patches in the cache; `content` is that of its `SectionInfo` and `Section`."""
+    if not content:
+        raise ValueError("a section without a content hash cannot be cached")
+    return canonical_hash(
+        {"patches": VERSION, "content": content, "size": size, "microns_per_pixel": microns_per_pixel}
+    )
+
+
+def open_patches(
+    section: Section,
+    size: int,
+    microns_per_pixel: float | None,
+    cache: ArrayCache,
+    progress: Progress | None = None,
+) -> tuple[NDArray[np.uint8], str]:
+    """The patches of a section, RGB uint8 (n, size, size, 3), memory-mapped, and their key in the cache.
+
+    With `microns_per_pixel` None a patch is `size` native pixels. Otherwise it is round(size * microns_per_pixel /
+    native) native pixels, resized to `size`: the mean over each new pixel's area where it shrinks, bicubic where it
+    grows. The entry's metadata hold the window, the number of padded patches and the microns per pixel that result.
+    Memory: one decoded image and the patches' pages, which the system may write out.
+
+    Raises:
+        DataError: no image or coordinates, a damaged image, an unknown scale, or a spot centre outside the image.
+    """
+    key = patch_key(section.content, size, microns_per_pixel)
+    build = partial(_cut, section=section, size=size, microns_per_pixel=microns_per_pixel, progress=progress)
+    return cache.get("patches", key, build).arrays["patches"], key
+
+
+def _cut(
+    writer: EntryWriter, section: Section, size: int, microns_per_pixel: float | None, progress: Progress | None
+) -> None:
+    if section.image is None or section.pixel_xy is None:
+        lacking = "an image" if section.image is None else "pixel coordinates"
+        raise DataError(f"Section {section.id} has no {lacking} to cut patches from; leave it out or use --no-images.")
+    window = size if microns_per_pixel is None else _window(section, size, microns_per_pixel)
+    image = open_image(section.image)
+    _check_inside(section, section.pixel_xy, image)
+    corner = np.rint(section.pixel_xy).astype(np.int64) - window // 2
+    crossing = np.any((corner < 0) | (corner + window > np.array(image.size)), axis=1)
+    patches = writer.array("patches", (section.n_spots, size, size, 3), np.uint8)
+    for i, (x, y) in enumerate(corner.tolist()):
+        patch = _padded(image, x, y, window) if crossing[i] else image.read(x, y, window, window)
+        patches[i] = patch if window == size else _resized(patch, size)
+        if progress is not None and ((i + 1) % _REPORT_EVERY == 0 or i + 1 == section.n_spots):
+            progress(f"patches of {section.id}", i + 1, section.n_spots)
+    native = section.microns_per_pixel
+    writer.metadata = {
+        "section": section.id,
+        "window": window,
+        "padded": int(crossing.sum()),
+        "microns_per_pixel": None if native is None else native * window / size,
+    }
+
+
+def _window(section: Section, size: int, microns_per_pixel: float) -> int:
+    if section.microns_per_pixel is None:
+        raise DataError(
+            f"Section {section.id}: expected its microns per pixel, to cut patches at {microns_per_pixel:g}, but they "
+            "are unknown; state them or take native pixels."
+        )
+    return max(1, round(size * microns_per_pixel / section.microns_per_pixel))
+
+
+def _check_inside(section: Section, pixel_xy: NDArray[np.float64], image: Image) -> None:
+    width, height = image.size
+    outside = np.flatnonzero(~((pixel_xy >= 0) & (pixel_xy <= (width, height))).all(axis=1))
+    if len(outside):
+        first = outside[0]
+        raise DataError(
+            f"Section {section.id}: spot {section.spots[first]} at pixel ({pixel_xy[first, 0]:.0f}, "
+            f"{pixel_xy[first, 1]:.0f}) lies outside its image of {width} x {height} pixels ({len(outside)} of "
+            f"{section.n_spots} spots do); give the full-resolution image that the coordinates refer to."
+        )
+
+
+def _padded(image: Image, x: int, y: int, window: int) -> NDArray[np.uint8]:
+    width, height = image.size
+    left, top, right, bottom = max(x, 0), max(y, 0), min(x + window, width), min(y + window, height)
+    inside = image.read(left, top, right - left, bottom - top)
+    return np.pad(inside, ((top - y, y + window - bottom), (left - x, x + window - right), (0, 0)), mode="edge")
+
+
+def _resized(patch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    import PIL.Image
+
+    how = PIL.Image.Resampling.BOX if len(patch) > size else PIL.Image.Resampling.BICUBIC
+    return np.asarray(PIL.Image.fromarray(np.ascontiguousarray(patch)).resize((size, size), how))

@@ -15,67 +15,25 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
-
 from ..datasets.cache import ArrayCache
 from ..datasets.cohort import Cohort, InputStore, MeasuredSection, SealedSection
-from ..datasets.folds import Fold, Part, check_leaks
+from ..datasets.folds import Part, check_leaks
 from ..datasets.panel import GenePanel
-from ..datasets.protocol import Protocol
 from ..datasets.registry import Dataset, open_dataset
 from ..datasets.section import Section
 from ..datasets.target import clamp, target_values
 from ..errors import MethodError, QbenchError
-from ..leaderboard.record import EncoderRecord, FoldRecord, Hashes, MethodRecord, PatchRecord, ProtocolRecord, Record
+from ..leaderboard.record import Failure, Record
 from ..methods.method import FitContext, Method
-from .environment import describe_environment
+from .describe import base_record
 from .inputs import prepare
 from .panels import open_panel
-from .resolve import ResolvedMethod, resolve_method
-from .store import CellResult, SectionResult, failure, work_directory, write_cell
+from .resolve import resolve_method
+from .result import CellResult, SectionResult
+from .store import failure, work_directory, write_cell
+from .task import CellTask
 
 Event = Callable[[str, Mapping[str, Any]], None]
-
-
-class CellTask(BaseModel):
-    """All that a cell needs, as plain data, so that it can be sent to another process or machine."""
-
-    model_config = ConfigDict(frozen=True)
-
-    cell: str
-    identity: dict[str, Any]
-    method: str
-    profile: Literal["fast", "paper"]
-    plugins: tuple[str, ...] = ()
-    dataset: str
-    data_dir: Path | None
-    cache: Path
-    runs: Path
-    protocol: Protocol
-    leaky: bool
-    fold: Fold
-    encoder: str
-    weights: dict[str, Path | Literal["random"]]
-    runtime: str
-    patch: PatchRecord
-    seed: int
-    select: Literal["mse", "pcc"]
-    max_epochs: int | None
-    device: str
-    precision: Literal["fp32", "bf16"]
-    threads: int
-    keep_models: bool = True
-    tuned: dict[str, Any] | None = None
-
-    @property
-    def name(self) -> str:
-        """Folder of the cell: readable, and unique by the identity's first digits."""
-        short = self.method.split("[")[0]
-        return f"{short}-{self.fold.name}-seed{self.seed}-{self.cell[:12]}"
-
-    @property
-    def folder(self) -> Path:
-        return self.runs / self.protocol.folder / self.name
 
 
 def run_cell(task: CellTask, event: Event | None = None) -> Record:
@@ -114,7 +72,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
             on_epoch=lambda epoch, metrics: bool(event("epoch", {"epoch": epoch, **metrics})),
         )
         method = resolved.spec.cls(resolved.spec.parameters)
-        base = _base_record(task, resolved, dataset, panel, started)
+        base = base_record(task, resolved, dataset, panel, started)
         try:
             result = _fit_and_predict(task, method, dataset, panel, inputs, context, event)
         except QbenchError as error:
@@ -130,7 +88,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
             write_cell(task.folder, record, None, context.history)
             return record
         event("stage", {"stage": "score"})
-        result.score(dataset, panel, task.protocol.target, frozenset(dataset.card.technical))
+        result.score(dataset, panel, task.protocol.target, frozenset(dataset.card.technical_genes))
         record = base.model_copy(
             update={
                 "status": "done",
@@ -228,83 +186,15 @@ def seal(section: Section, part: Part, genes: tuple[str, ...], inputs: InputStor
     )
 
 
-def _base_record(
-    task: CellTask, resolved: ResolvedMethod, dataset: Dataset, panel: GenePanel, started: datetime
-) -> Record:
-    spec, protocol, fold = resolved.spec, task.protocol, task.fold
-    patients = {info.id: info.patient for info in dataset.sections}
-    learned = {patients[p.section] for p in (*fold.train, *fold.validation)}
-    test_patients = sorted({patients[p.section] for p in fold.test})
-
-    def spots(parts: tuple[Part, ...]) -> int:
-        total = 0
-        for part in parts:
-            section = dataset.load(part.section)
-            rows = part.rows(section.array_xy)
-            total += section.n_spots if rows is None else len(rows)
-        return total
-
-    encoder = resolved.encoder_record()
-    return Record(
-        cell=task.cell,
-        identity=task.identity,
-        status="failed",
-        method=MethodRecord(
-            name=spec.name,
-            label=spec.label,
-            version=spec.cls.version,
-            kind=spec.cls.kind,
-            profile=task.profile,
-            parameters=spec.parameters.model_dump(mode="json"),
-            settings=dict(spec.settings),
-            context=spec.cls.context,
-            origin=spec.origin,
-        ),
-        encoder=None if encoder is None else EncoderRecord.model_validate(encoder),
-        patches=task.patch if resolved.inputs.image else None,
-        protocol=ProtocolRecord(
-            name=protocol.name,
-            hash=protocol.hash,
-            dataset=protocol.dataset,
-            simulated=dataset.card.simulated,
-            held_out=protocol.held_out,
-            leaky=task.leaky,
-            target=protocol.target,
-            images=protocol.images,
-            sections=protocol.sections,
-            definition=protocol.model_dump(mode="json"),
-        ),
-        fold=FoldRecord(
-            name=fold.name,
-            test=tuple(p.section for p in fold.test),
-            test_patients=tuple(test_patients),
-            train=tuple(p.section for p in fold.train),
-            validation=tuple(p.section for p in fold.validation),
-            validation_rule=fold.rule,
-            patient_in_training=any(p in learned for p in test_patients),
-            n_train_spots=spots(fold.train),
-            n_validation_spots=spots(fold.validation),
-            n_test_spots=spots(fold.test),
-        ),
-        seed=task.seed,
-        select=task.select,
-        max_epochs=task.max_epochs,
-        device=task.device,
-        precision=task.precision,
-        threads=task.threads,
-        hashes=Hashes(data=task.identity["data"], split=fold.hash, panel=panel.hash),
-        panel={
-            "hvg": panel.hvg,
-            "heg": panel.heg,
-            "mg": panel.mg,
-            **{f"mg:{group}": genes for group, genes in panel.markers.items()},
-        },
-        markers_missing=panel.missing,
-        n_genes=len(panel.genes),
-        started=started.isoformat(timespec="seconds"),
-        tuned=task.tuned,
-        environment=describe_environment(task.device),
+def record_crash(task: CellTask, failure: Failure) -> Record:
+    """The failed record of a cell whose process died before it could write one."""
+    cache = ArrayCache(task.cache)
+    dataset = open_dataset(task.dataset, task.data_dir, cache)
+    resolved = resolve_method(
+        task.method, task.profile, task.encoder, task.weights, task.runtime, task.device, task.plugins
     )
+    base = base_record(task, resolved, dataset, open_panel(dataset, task.fold, cache), datetime.now(UTC))
+    return write_cell(task.folder, base.model_copy(update={"failure": failure}), None, [])
 
 
 def _failed(error: BaseException, before: float) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..datasets.target import TargetName
 from ..errors import ConfigurationError, unknown
+from ..methods.encoders.registry import DEFAULT, Weights, parse_weights
+from ..methods.registry import split_list
 
 
 class RunOptions(BaseModel):
@@ -26,10 +28,10 @@ class RunOptions(BaseModel):
     sections: tuple[str, ...] = ()
     no_images: bool = False
     profile: Literal["fast", "paper"] = "fast"
-    encoder: str = "efficientnet_lite0"
+    encoder: str = DEFAULT
     encoder_weights: tuple[str, ...] = ()
     microns_per_pixel: float | None = Field(None, gt=0)
-    runtime: Literal["auto", "eager", "compiled", "openvino"] = "auto"
+    runtime: str = "auto"  # see methods.encoders.machine.choose_runtime
     seeds: tuple[int, ...] = (0,)
     max_epochs: int | None = Field(None, ge=1)
     select: Literal["mse", "pcc"] = "mse"
@@ -60,29 +62,9 @@ class RunOptions(BaseModel):
         return tuple(dict.fromkeys(value))
 
     @property
-    def weights(self) -> dict[str, Path | Literal["random"]]:
-        """`--encoder-weights` as a mapping; "random" alone stands for every encoder, under the name "*"."""
-        out: dict[str, Path | Literal["random"]] = {}
-        for item in self.encoder_weights:
-            name, separator, file = item.partition("=")
-            if item == "random":
-                out["*"] = "random"
-            elif separator and name and file:
-                out[name] = "random" if file == "random" else Path(file).expanduser()
-            else:
-                raise ConfigurationError(f"Expected --encoder-weights NAME=FILE or random, found '{item}'.")
-        return out
-
-
-def split_list(text: str) -> list[str]:
-    """Split at commas outside brackets: "a,b[x=1,y=2]" -> ["a", "b[x=1,y=2]"]."""
-    parts, depth, start = [], 0, 0
-    for i, character in enumerate(text):
-        depth += (character == "[") - (character == "]")
-        if character == "," and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
-    return [part.strip() for part in [*parts, text[start:]] if part.strip()]
+    def weights(self) -> dict[str, Weights]:
+        """`--encoder-weights` by the name of the encoder."""
+        return parse_weights(self.encoder_weights)
 
 
 def read_options(given: dict[str, Any], config: Path | None) -> RunOptions:

@@ -1,1 +1,16 @@
-"""One module a command of the command line."""
+"""The commands of the command line, one module each; heavy imports stay inside the functions."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import typer
+
+# In the order of `qbench --help`; each module has a function `add(app)`.
+MODULES = ("run", "leaderboard", "catalogue", "protocol", "cache", "doctor")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register every command on the application."""
+    for name in MODULES:
+        import_module(f"{__name__}.{name}").add(app)

@@ -1,0 +1,5 @@
+import typer
+
+
+def add(app: typer.Typer) -> None:
+    pass

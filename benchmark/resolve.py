@@ -1,0 +1,84 @@
+"""A method as asked for, with what it reads resolved to encoders and files of weights; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..leaderboard.record import EncoderRecord
+from ..methods.encoders.registry import EncoderSpec, Weights, resolve
+from ..methods.method import Inputs
+from ..methods.registry import MethodSpec, parse
+from .plugins import load_plugins
+
+
+@dataclass(frozen=True)
+class ResolvedMethod:
+    """A method and its inputs.
+
+    Attributes:
+        spec: the method with validated parameters. inputs: what it declares to read.
+        encoders: frozen encoders by the names that the method uses ("" is the run's).
+        backbone: the network that it trains itself, if any.
+    """
+
+    spec: MethodSpec
+    inputs: Inputs
+    encoders: Mapping[str, EncoderSpec]
+    backbone: EncoderSpec | None
+
+    @property
+    def backbone_weights(self) -> Weights | None:
+        return None if self.backbone is None else self.backbone.weights
+
+    def encoder_record(self) -> EncoderRecord | None:
+        """What the record shows: the backbone, else the first encoder, else None."""
+        spec = self.backbone or next(iter(self.encoders.values()), None)
+        if spec is None:
+            return None
+        return EncoderRecord(
+            name=spec.name,
+            weights=spec.sha256,
+            version=spec.version,
+            runtime=spec.runtime,
+            dtype=spec.dtype,
+            frozen=self.backbone is None,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Everything of the method and its inputs that decides its numbers."""
+        return {
+            "method": self.spec.name,
+            "version": self.spec.cls.version,
+            "parameters": self.spec.parameters.model_dump(mode="json"),
+            "encoders": {name or "default": spec.identity() for name, spec in self.encoders.items()},
+            "backbone": None if self.backbone is None else self.backbone.identity(),
+        }
+
+
+def resolve_method(
+    text: str,
+    profile: str,
+    encoder: str,
+    weights: Mapping[str, Weights],
+    runtime: str,
+    device: str,
+    plugins: tuple[str, ...] = (),
+) -> ResolvedMethod:
+    """Parse `name[parameter=value]` and find the weights of all that it reads.
+
+    Raises:
+        ConfigurationError: an unknown method, parameter or encoder, or weights that are nowhere to be found.
+    """
+    load_plugins(plugins)
+    spec = parse(text, profile)
+    inputs = spec.cls.inputs(spec.parameters)
+
+    def find(name: str) -> EncoderSpec:
+        if name == "random":
+            return resolve(encoder, {**weights, encoder: "random"}, device, runtime)
+        return resolve(name or encoder, weights, device, runtime)
+
+    encoders = {name: find(name) for name in inputs.encoders}
+    return ResolvedMethod(spec, inputs, encoders, None if inputs.backbone is None else find(inputs.backbone))

@@ -1,0 +1,53 @@
+"""`qbench run`: prepare inputs once, run what is missing, read the rest."""
+
+from __future__ import annotations
+
+from ..datasets.cache import ArrayCache
+from ..leaderboard.record import Record
+from .inputs import prepare
+from .options import RunOptions
+from .plan import Plan, make_plan
+from .report import Reporter
+from .store import clean
+from .worker import CellRunner
+
+
+def execute(plan: Plan, reporter: Reporter) -> list[Record]:
+    """Run the plan's pending cells and return the records of all its cells, in the plan's order."""
+    for note in plan.notes:
+        reporter.note(note)
+    pending = plan.pending()
+    records = {cell.task.cell: cell.record for cell in plan.cells if cell.record is not None}
+    reporter.start(len(plan.cells), len(plan.cells) - len(pending))
+    if pending:
+        first = pending[0].task
+        clean(first.folder.parent)
+        _prepare(plan, [cell.task.method for cell in pending], reporter)
+        if plan.options.workers or plan.options.ray_address:
+            from .cluster import run_on_ray
+
+            records |= run_on_ray([cell.task for cell in pending], plan.options, reporter)
+        else:
+            with CellRunner() as runner:
+                for cell in pending:
+                    reporter.cell_started(cell.task, cell.reason)
+                    record = runner.run(cell.task, lambda kind, values, task=cell.task: reporter.cell_event(task, kind, values))
+                    records[cell.task.cell] = record
+                    reporter.cell_done(cell.task, record)
+    reporter.finish()
+    return [found for cell in plan.cells if (found := records.get(cell.task.cell)) is not None]
+
+
+def run(options: RunOptions, reporter: Reporter) -> list[Record]:
+    """Plan and execute."""
+    return execute(make_plan(options), reporter)
+
+
+def _prepare(plan: Plan, labels: list[str], reporter: Reporter) -> None:
+    """Decode, crop and encode what the pending cells read, each section once for all encoders."""
+    wanted = [method for method in plan.methods if method.spec.label in set(labels) and method.inputs.image]
+    if not wanted:
+        return
+    encoders = {spec.name + spec.sha256: spec for method in wanted for spec in method.encoders.values()}
+    patch = plan.cells[0].task.patch
+    prepare(plan.dataset, plan.protocol.sections, encoders, patch, ArrayCache(plan.cache), reporter.preparing)

@@ -1,0 +1,54 @@
+"""A cell as plain data: one method with its parameters, on one fold of one protocol, with one seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ..datasets.folds import Fold
+from ..datasets.protocol import Protocol
+from ..leaderboard.record import PatchRecord
+from ..methods.encoders.registry import Weights
+
+
+class CellTask(BaseModel):
+    """All that a cell needs, as plain data, so that it can be sent to another process or machine."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cell: str
+    identity: dict[str, Any]
+    method: str
+    profile: Literal["fast", "paper"]
+    plugins: tuple[str, ...] = ()
+    dataset: str
+    data_dir: Path | None
+    cache: Path
+    runs: Path
+    protocol: Protocol
+    leaky: bool
+    fold: Fold
+    encoder: str
+    weights: dict[str, Weights]
+    runtime: str
+    patch: PatchRecord
+    seed: int
+    select: Literal["mse", "pcc"]
+    max_epochs: int | None
+    device: str
+    precision: Literal["fp32", "bf16"]
+    threads: int
+    keep_models: bool = True
+    tuned: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """Folder of the cell: readable, and unique by the identity's first digits."""
+        short = self.method.split("[")[0]
+        return f"{short}-{self.fold.name}-seed{self.seed}-{self.cell[:12]}"
+
+    @property
+    def folder(self) -> Path:
+        return self.runs / self.protocol.folder / self.name

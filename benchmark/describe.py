@@ -62,7 +62,7 @@ def base_record(
         fold=FoldRecord(
             name=fold.name,
             test=tuple(p.section for p in fold.test),
-            test_patients=tuple(test_patients),
+            test_patients=tuple(patients[p.section] for p in fold.test),
             train=tuple(p.section for p in fold.train),
             validation=tuple(p.section for p in fold.validation),
             validation_rule=fold.rule,

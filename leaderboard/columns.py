@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .table import Row, Table
+from .analysis import remark
+from .table import RANKED_BY, Row, Table
 
 ABSENT = "–"
 LEGEND = (
@@ -41,6 +42,7 @@ def blocks(table: Table, detail: bool = False) -> list[Block]:
             for title, pairs in _detail(table)
             if any(row.figure(name).mean is not None for row in table.rows for _, name in pairs)
         ]
+        out.append(Block("PCC HVG by patient", (METHOD, *(_patient(name) for name in table.analysis.patients))))
     return out
 
 
@@ -63,10 +65,13 @@ def spread(header: str, name: str) -> Column:
     return Column(header, text)
 
 
+def _patient(name: str) -> Column:
+    return Column(name, lambda row: number(row.by_patient.get(RANKED_BY, {}).get(name)))
+
+
 METHOD = Column("Method", lambda row: row.title, numeric=False)
 RANK = Column("#", lambda row: ABSENT if row.rank is None else str(row.rank))
 ENCODER = Column("Encoder", lambda row: row.encoder or ABSENT, numeric=False)
-NOTE = Column("Note", lambda row: row.status, numeric=False)
 
 
 def _main(table: Table) -> tuple[Column, ...]:
@@ -87,8 +92,38 @@ def _main(table: Table) -> tuple[Column, ...]:
         Column("MB", lambda row: number(row.size_mb, 1)),
         Column("Fit s", lambda row: number(row.fit_seconds, 1)),
         Column("Peak MB", lambda row: f"{row.peak_memory_mb:.0f}"),
+        *_statistics(table),
     ]
-    return (*columns, NOTE) if any(row.status for row in table.rows) else tuple(columns)
+    if any(remark(row, table.rows) for row in table.rows):
+        columns.append(Column("Note", lambda row: remark(row, table.rows), numeric=False))
+    return tuple(columns)
+
+
+def _statistics(table: Table) -> list[Column]:
+    """Columns on pcc_hvg that exist only where there are patients enough."""
+    analysis = table.analysis
+    if not any(finding.interval for finding in analysis.findings.values()):
+        return []
+    columns = [Column("HVG 95 %", lambda row: interval(analysis.of(row).interval))]
+    if analysis.reference is not None:
+        columns += [
+            Column(f"Δ {analysis.reference}", lambda row: interval(analysis.of(row).difference_interval)),
+            Column("p adj.", lambda row: number(analysis.of(row).p_adjusted)),
+        ]
+    return [
+        *columns,
+        Column("Ranks", lambda row: _ranks(analysis.of(row).rank_interval)),
+        Column("Tie", lambda row: str(analysis.of(row).tie_group or ABSENT)),
+    ]
+
+
+def interval(ends: tuple[float, float] | None) -> str:
+    """ "low..high", or the absent sign."""
+    return ABSENT if ends is None else f"{number(ends[0])}..{number(ends[1])}"
+
+
+def _ranks(ends: tuple[int, int] | None) -> str:
+    return ABSENT if ends is None else f"{ends[0]}–{ends[1]}"
 
 
 def _detail(table: Table) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from .analysis import beats_controls
 from .record import Record
 from .table import Row, Table
 
@@ -25,14 +26,16 @@ def tables_csv(tables: Sequence[Table]) -> str:
         head = {k: v for k, v in _table(table).items() if k not in ("rows", "title", "folds")}
         for row in table.rows:
             line = dict(head)
-            for key, value in _row(row).items():
+            for key, value in {**_row(row), **_finding(row, table)}.items():
                 if isinstance(value, dict) and set(value) == {"mean", "sd_patients", "sd_seeds"}:
                     line[key] = value["mean"]
                     line[f"{key}_sd_patients"] = value["sd_patients"]
                     line[f"{key}_sd_seeds"] = value["sd_seeds"]
                 elif key == "settings":
                     line[key] = " ".join(f"{name}={setting}" for name, setting in sorted(value.items()))
-                elif not isinstance(value, list):
+                elif key.endswith("interval"):
+                    line[f"{key}_low"], line[f"{key}_high"] = value or (None, None)
+                elif not isinstance(value, list | dict):
                     line[key] = value
             lines.append(line)
     header = list(dict.fromkeys(key for line in lines for key in line))
@@ -56,7 +59,9 @@ def _table(table: Table) -> dict[str, Any]:
         "images": protocol.images,
         "title": table.title,
         "folds": list(table.folds),
-        "rows": [_row(row) for row in table.rows],
+        "reference": table.analysis.reference,
+        "statistics": table.analysis.sentence,
+        "rows": [{**_row(row), **_finding(row, table)} for row in table.rows],
     }
 
 
@@ -84,6 +89,21 @@ def _row(row: Row) -> dict[str, Any]:
         **{name: figure.as_dict() for name, figure in row.figures.items()},
         "cells": list(row.cells),
         "failures": [_failure(record) for record in row.records if record.failure is not None],
+    }
+
+
+def _finding(row: Row, table: Table) -> dict[str, Any]:
+    finding = table.analysis.of(row)
+    return {
+        "interval": finding.interval,
+        "rank_interval": finding.rank_interval,
+        "difference": finding.difference,
+        "difference_by_patient": dict(finding.difference_by_patient),
+        "difference_interval": finding.difference_interval,
+        "p": finding.p,
+        "p_adjusted": finding.p_adjusted,
+        "tie_group": finding.tie_group,
+        "beats_controls": beats_controls(row, table.rows),
     }
 
 

@@ -39,7 +39,8 @@ def _table(table: Table, block: Block) -> str:
     def line(cells: Sequence[str]) -> str:
         return "    " + " & ".join(escape(cell) for cell in cells) + r" \\"
 
-    caption = f"{table.title}. {block.title + '. ' if block.title else ''}{LEGEND}"
+    said = [table.title, block.title, table.analysis.sentence, LEGEND]
+    caption = ". ".join(part for part in said if part)
     return "\n".join(
         [
             r"\begin{table}",

@@ -21,6 +21,8 @@ def _section(table: Table, detail: bool) -> str:
         if block.title:
             parts.append(f"### {escape(block.title)}\n")
         parts.append(_grid(block, table.rows))
+    if table.analysis.sentence:
+        parts.append(f"{escape(table.analysis.sentence)}.\n")
     parts += [f"* {line}" for row in table.rows for line in failures(row)]
     return "\n".join(parts) + "\n"
 

@@ -14,17 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigurationError
+from .analysis import REFERENCE, analyse
 from .record import Record
 from .table import RANKED_BY, STANDARD, Figure, Row, Table
 
+# Parts of a cell's identity that its row spans, or that its table has in common; the data of a fold are the fold's.
+_CELL = ("protocol", "fold", "seed", "data")
 # Numbers of pairs and spots are summed, not averaged over genes.
 _COUNTS = ("undefined_truth", "undefined_prediction", "n_spots")
 
 
-def summarise(records: Iterable[Record]) -> list[Table]:
-    """One table per protocol hash and track, sorted by dataset, protocol, target and track.
+def summarise(records: Iterable[Record], reference: str = REFERENCE) -> list[Table]:
+    """One table per protocol hash and track, real data first, leaky protocols last.
 
-    Records with other settings never share a row, of another protocol or track never a table.
+    Records with other settings never share a row, of another protocol or track never a table. `reference` is the label
+    of the row that the statistics compare every other one with.
 
     Raises:
         ConfigurationError: two records of one row, fold and seed; or sections without a patient.
@@ -34,7 +38,7 @@ def summarise(records: Iterable[Record]) -> list[Table]:
     for record in records:
         grouped[record.protocol.hash, record.track].append(record)
         folds[record.protocol.hash].add(record.fold.name)
-    tables = [_table(group, tuple(sorted(folds[hash_]))) for (hash_, _), group in grouped.items()]
+    tables = [_table(group, tuple(sorted(folds[hash_])), reference) for (hash_, _), group in grouped.items()]
     return sorted(tables, key=lambda t: (t.protocol.simulated, t.protocol.dataset, t.protocol.leaky, t.title))
 
 
@@ -43,26 +47,14 @@ def identity(record: Record) -> dict[str, Any]:
 
     A tuned method's parameters differ by fold; its row is known by the search, not by what the search chose.
     """
-    method, encoder = record.method, record.encoder
-    parameters = dict(method.parameters)
-    tuned = None
+    parts = {key: value for key, value in record.identity.items() if key not in _CELL}
+    parts |= {"name": record.method.name, "origin": record.method.origin}
     if record.tuned is not None:
-        tuned = record.tuned.get("search", True)
-        for name in record.tuned.get("chosen", {}):
-            parameters.pop(name, None)
-    return {
-        "name": method.name,
-        "version": method.version,
-        "origin": method.origin,
-        "parameters": parameters,
-        "profile": method.profile,
-        "encoder": None if encoder is None else encoder.model_dump(mode="json"),
-        "patches": None if record.patches is None else record.patches.model_dump(mode="json"),
-        "select": record.select,
-        "max_epochs": record.max_epochs,
-        "tuned": tuned,
-        "data": record.hashes.data,
-    }
+        chosen = record.tuned.get("chosen", {})
+        parameters = parts.get("parameters", {})
+        parts["parameters"] = {name: value for name, value in parameters.items() if name not in chosen}
+        parts["tuned"] = record.tuned.get("search", True)
+    return parts
 
 
 def patient_of(record: Record) -> dict[str, str]:
@@ -105,7 +97,7 @@ def rank_rows(rows: Sequence[Row]) -> list[Row]:
     return out
 
 
-def _table(records: list[Record], folds: tuple[str, ...]) -> Table:
+def _table(records: list[Record], folds: tuple[str, ...], reference: str) -> Table:
     groups: dict[str, list[Record]] = defaultdict(list)
     identities: dict[str, dict[str, Any]] = {}
     for record in records:
@@ -115,16 +107,18 @@ def _table(records: list[Record], folds: tuple[str, ...]) -> Table:
         identities[key] = parts
     rows = [_row(key, group, folds) for key, group in sorted(groups.items())]
     rows = [replace(row, variant=_variant(row, rows, identities)) for row in rows]
-    return Table(records[0].protocol, records[0].track, folds, tuple(rank_rows(rows)))
+    rows = rank_rows(rows)
+    return Table(records[0].protocol, records[0].track, folds, tuple(rows), analyse(rows, reference))
 
 
 def _row(key: str, records: list[Record], folds: tuple[str, ...]) -> Row:
     records = sorted(records, key=lambda r: (r.fold.name, r.seed, r.cell))
     for first, second in pairwise(records):
         if (first.fold.name, first.seed) == (second.fold.name, second.seed):
+            changed = "on other data" if first.hashes.data != second.hashes.data else "of one identity"
             raise ConfigurationError(
-                f"Expected one record of {first.method.label} on fold {first.fold.name} with seed {first.seed}, "
-                f"found cells {first.cell[:12]} and {second.cell[:12]}; move one of their folders away."
+                f"Expected one record of {first.method.label} on fold {first.fold.name} with seed {first.seed}, found "
+                f"two {changed} (cells {first.cell[:12]} and {second.cell[:12]}); move one of their folders away."
             )
     done = [r for r in records if r.status == "done"]
     failed = len(records) - len(done)
@@ -245,18 +239,19 @@ def _named(values: NDArray[np.float64], names: Sequence[str]) -> dict[str, float
 
 def _variant(row: Row, rows: Sequence[Row], identities: Mapping[str, dict[str, Any]]) -> str:
     """What tells a row from those of the same label: the parts of its identity in which they differ."""
-    same = [other for other in rows if other.method == row.method]
-    parts = []
-    for name, value in identities[row.key].items():
-        others = [identities[other.key][name] for other in same]
-        if all(other == value for other in others):
-            continue
-        if isinstance(value, dict):
-            keys = [k for k in value if any(not isinstance(o, dict) or o.get(k) != value[k] for o in others)]
-            parts += [f"{k}={_short(value[k])}" for k in keys]
-        else:
-            parts.append(f"{name}={_short(value)}")
-    return ", ".join(parts)
+    own = _leaves(identities[row.key])
+    same = [_leaves(identities[other.key]) for other in rows if other.method == row.method]
+    names = sorted({name for leaves in same for name in leaves})
+    differ = [name for name in names if any(leaves.get(name) != own.get(name) for leaves in same)]
+    return ", ".join(f"{name.rsplit('.', 1)[-1]}={_short(own.get(name))}" for name in differ)
+
+
+def _leaves(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parts as one level, "encoders.default.weights": a value."""
+    out: dict[str, Any] = {}
+    for key, part in value.items():
+        out |= _leaves(part, f"{prefix}{key}.") if isinstance(part, Mapping) else {f"{prefix}{key}": part}
+    return out
 
 
 def _short(value: Any) -> str:

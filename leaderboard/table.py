@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .record import ProtocolRecord, Record
+
+if TYPE_CHECKING:
+    from .analysis import Analysis
 
 HEADLINE = ("pcc_mg", "pcc_hvg", "pcc_heg", "pcc_all", "mse")
 RANKED_BY = "pcc_hvg"
@@ -118,6 +121,7 @@ class Table:
     track: str
     folds: tuple[str, ...]
     rows: tuple[Row, ...]
+    analysis: Analysis
 
     @property
     def title(self) -> str:

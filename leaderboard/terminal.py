@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .columns import ENCODER, METHOD, RANK, Block, Column, blocks, number
+from .analysis import remark
+from .columns import ABSENT, ENCODER, METHOD, RANK, Block, Column, blocks, number
 from .table import RANKED_BY, Row, Table
 
 if TYPE_CHECKING:
@@ -23,12 +24,15 @@ def print_tables(tables: Sequence[Table], console: Console, detail: bool = False
     for table in tables:
         _print(table, Block("", _columns(table, console.width)), console)
         for row in table.rows:
-            if row.status:
-                console.print(Text(f"{row.title}: {row.status}", style=_style(row)))
+            if said := remark(row, table.rows):
+                console.print(Text(f"{row.title}: {said}", style=_style(row)))
             for record in row.records:
                 if record.failure is not None:
                     where = f"  fold {record.fold.name}, seed {record.seed}: "
                     console.print(Text(f"{where}{record.failure.type}: {record.failure.message}", style="red"))
+        if table.analysis.sentence:
+            console.print(Text(table.analysis.sentence, style="yellow"))
+        console.print()
         if detail:
             for block in blocks(table, detail=True)[1:]:
                 _print(table, block, console)
@@ -45,6 +49,9 @@ def _columns(table: Table, width: int) -> tuple[Column, ...]:
         columns.append(Column("seed sd", lambda row: number(row.figure(RANKED_BY).sd_seeds)))
     if wide or len({(row.n_folds, row.n_seeds) for row in table.rows}) > 1:
         columns.append(Column("cells", lambda row: f"{row.n_folds}×{row.n_seeds}"))
+    if any(finding.p_adjusted is not None for finding in table.analysis.findings.values()):
+        columns.append(Column("p", lambda row: number(table.analysis.of(row).p_adjusted)))
+        columns.append(Column("tie", lambda row: str(table.analysis.of(row).tie_group or ABSENT)))
     return (*columns, Column("fit s", lambda row: number(row.fit_seconds, 1)))
 
 

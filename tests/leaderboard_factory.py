@@ -97,7 +97,21 @@ def record(
         "pooled": pooled or {},
         "failure": Failure(type="MethodError", message=failed, traceback="") if failed else None,
     }
-    return Record(**{**values, **changes})
+    values |= changes
+    values["identity"] = {
+        "method": method,
+        "version": 1,
+        "parameters": values["method"].parameters,
+        "encoders": {} if encoder is None else {"default": {"name": encoder, "weights": weights}},
+        "profile": profile,
+        "protocol": values["protocol"].hash,
+        "fold": fold,
+        "seed": seed,
+        "data": values["hashes"].data,
+        "select": values["select"],
+        "max_epochs": values["max_epochs"],
+    }
+    return Record(**values)
 
 
 def simple(method: str, by_patient: dict[str, float], *, mse: float = 1.0, seed: int = 0, **more: Any) -> list[Record]:

@@ -10,11 +10,11 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
 from ..datasets.cache import ArrayCache
 from ..datasets.cohort import Cohort, InputStore, MeasuredSection, SealedSection
 from ..datasets.folds import Part, check_leaks
@@ -57,7 +57,9 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
     parts = (*task.fold.train, *task.fold.validation, *task.fold.test)
     sections = sorted({part.section for part in parts})
     needs_patches = resolved.inputs.image
-    inputs = prepare(dataset, sections, resolved.encoders, task.patch if needs_patches else None, ArrayCache(task.cache))
+    inputs = prepare(
+        dataset, sections, resolved.encoders, task.patch if needs_patches else None, ArrayCache(task.cache)
+    )
     started, before = datetime.now(UTC), time.perf_counter()
     with work_directory(task.folder) as work:
         context = FitContext(
@@ -81,7 +83,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
             record = base.model_copy(update=_failed(error, before))
             write_cell(task.folder, record, None, context.history)
             return record
-        except Exception as error:  # noqa: BLE001 - a method's own failure is a result: recorded with its traceback
+        except Exception as error:
             if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
                 raise
             record = base.model_copy(update=_failed(error, before))
@@ -149,7 +151,11 @@ def _fit_and_predict(
 
 
 def open_cohort(
-    dataset: Dataset, parts: tuple[Part, ...], panel: GenePanel, target: Literal["counts", "proportion"], inputs: InputStore
+    dataset: Dataset,
+    parts: tuple[Part, ...],
+    panel: GenePanel,
+    target: Literal["counts", "proportion"],
+    inputs: InputStore,
 ) -> Cohort:
     """The measured sections of one side of a fold."""
     sections = []
@@ -158,7 +164,9 @@ def open_cohort(
         sealed = seal(section, part, panel.genes, inputs)
         values = target_values(section, panel.genes, target)
         chosen = values if sealed.rows is None else values[sealed.rows]
-        sections.append(MeasuredSection(**{f: getattr(sealed, f) for f in SealedSection.__dataclass_fields__}, target=chosen))
+        sections.append(
+            MeasuredSection(**{f: getattr(sealed, f) for f in SealedSection.__dataclass_fields__}, target=chosen)
+        )
     return Cohort(tuple(sections), panel.genes)
 
 

@@ -36,7 +36,9 @@ class PreparedInputs:
     @staticmethod
     def _find(opened: Mapping[Any, NDArray[Any]], key: Any, what: str) -> NDArray[Any]:
         if key not in opened:
-            raise ConfigurationError(f"The method asked for {what}, which it did not declare; add them to Method.inputs().")
+            raise ConfigurationError(
+                f"The method asked for {what}, which it did not declare; add them to Method.inputs()."
+            )
         return opened[key]
 
 

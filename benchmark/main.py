@@ -38,7 +38,9 @@ def _version(wanted: bool) -> None:
     "Exit codes: 0 done, 1 some cells failed, 2 usage or configuration, 3 integrity (a leak, a checksum)."
 )
 def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Compare methods that predict spatial gene expression from H&E histology."""
 

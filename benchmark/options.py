@@ -84,12 +84,16 @@ def read_options(given: dict[str, Any], config: Path | None) -> RunOptions:
         for key, value in read.items():
             name = str(key).replace("-", "_")
             if name not in RunOptions.model_fields:
-                raise unknown(f"option in {config.name}", str(key), [f.replace("_", "-") for f in RunOptions.model_fields])
+                raise unknown(
+                    f"option in {config.name}", str(key), [f.replace("_", "-") for f in RunOptions.model_fields]
+                )
             values[name] = value
-    values.update({key: value for key, value in given.items() if value is not None and value != [] and value != ()})
+    values.update({key: value for key, value in given.items() if value not in (None, [], ())})
     try:
         return RunOptions.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         flag = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "the options"
-        raise ConfigurationError(f"{flag}: {first['msg']}, found {first['input']!r}; see 'qbench run --help'.") from error
+        raise ConfigurationError(
+            f"{flag}: {first['msg']}, found {first['input']!r}; see 'qbench run --help'."
+        ) from error

@@ -42,7 +42,6 @@ class Plan:
     options: RunOptions
     dataset: Dataset
     protocol: Protocol
-    folds: tuple[Fold, ...]
     methods: tuple[ResolvedMethod, ...]
     cells: tuple[PlannedCell, ...]
     notes: tuple[str, ...]
@@ -86,7 +85,9 @@ def choose_sections(
     if images:
         without = [info.id for info in chosen if info.image is None]
         if without:
-            notes.append(f"Left out, no image: {', '.join(without)} (--no-images uses them with methods that need none).")
+            notes.append(
+                f"Left out, no image: {', '.join(without)} (--no-images uses them with methods that need none)."
+            )
         chosen = [info for info in chosen if info.image is not None]
     if not chosen:
         raise ConfigurationError(
@@ -95,10 +96,19 @@ def choose_sections(
     return chosen, notes
 
 
-def settle_protocol(
-    options: RunOptions, dataset: Dataset
-) -> tuple[Protocol, tuple[Fold, ...], bool, list[str], dict[str, str]]:
-    """The protocol on the sections at hand, its folds, whether it leaks a patient, notes, and section -> patient.
+@dataclass(frozen=True)
+class Settled:
+    """A protocol on the sections at hand: its folds, whether it leaks a patient, notes, and section -> patient."""
+
+    protocol: Protocol
+    folds: tuple[Fold, ...]
+    leaky: bool
+    notes: list[str]
+    patients: dict[str, str]
+
+
+def settle_protocol(options: RunOptions, dataset: Dataset) -> Settled:
+    """The protocol that the options name, on the sections that the dataset has.
 
     Raises:
         IntegrityError: a leaky protocol without --allow-leaky, or any other leak.
@@ -132,13 +142,15 @@ def settle_protocol(
         )
     for fold in folds:
         check_leaks(fold, patients, contents, protocol.unit == "patient")
-    return protocol, folds, leaky, notes, patients
+    return Settled(protocol, folds, leaky, notes, patients)
 
 
 def make_plan(options: RunOptions) -> Plan:
     """Resolve everything that a run names, and look up which cells are done; imports no torch."""
     if not options.methods:
-        raise ConfigurationError(f"Name the methods to run with --methods, for example qca,bleep. Known: {', '.join(method_names())}.")
+        raise ConfigurationError(
+            f"Name the methods to run with --methods, for example qca,bleep. Known: {', '.join(method_names())}."
+        )
     cache = ArrayCache()
     device = resolve_device(options.device)
     methods: dict[str, ResolvedMethod] = {}
@@ -150,25 +162,28 @@ def make_plan(options: RunOptions) -> Plan:
     if options.no_images:
         blind = [m.spec.label for m in methods.values() if m.inputs.image]
         if blind:
-            raise ConfigurationError(f"--no-images was given, but {', '.join(blind)} reads images; leave it out, or drop the flag.")
+            raise ConfigurationError(
+                f"--no-images was given, but {', '.join(blind)} reads images; leave it out, or drop the flag."
+            )
     dataset = open_data(options, cache)
-    protocol, folds, leaky, notes, _ = settle_protocol(options, dataset)
+    settled = settle_protocol(options, dataset)
     cells = [
-        _plan_cell(_task(options, resolved, dataset, protocol, fold, leaky, seed, device, cache), options)
+        _plan_cell(_task(options, resolved, dataset, settled, fold, seed, device, cache))
         for resolved in methods.values()
-        for fold in folds
+        for fold in settled.folds
         for seed in (options.seeds if resolved.spec.cls.seeded else (0,))
     ]
-    return Plan(options, dataset, protocol, folds, tuple(methods.values()), tuple(cells), tuple(notes), cache.root)
+    return Plan(
+        options, dataset, settled.protocol, tuple(methods.values()), tuple(cells), tuple(settled.notes), cache.root
+    )
 
 
 def _task(
     options: RunOptions,
     resolved: ResolvedMethod,
     dataset: Dataset,
-    protocol: Protocol,
+    settled: Settled,
     fold: Fold,
-    leaky: bool,
     seed: int,
     device: str,
     cache: ArrayCache,
@@ -183,7 +198,7 @@ def _task(
         **resolved.identity(),
         "profile": options.profile,
         "patches": patch.model_dump() if resolved.inputs.image else None,
-        "protocol": protocol.hash,
+        "protocol": settled.protocol.hash,
         "fold": fold.name,
         "seed": seed,
         "data": canonical_hash(
@@ -204,8 +219,8 @@ def _task(
         data_dir=options.data_dir,
         cache=cache.root,
         runs=options.out.absolute(),
-        protocol=protocol,
-        leaky=leaky,
+        protocol=settled.protocol,
+        leaky=settled.leaky,
         fold=fold,
         encoder=options.encoder,
         weights=options.weights,
@@ -226,7 +241,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _plan_cell(task: CellTask, options: RunOptions) -> PlannedCell:
+def _plan_cell(task: CellTask) -> PlannedCell:
     path = task.folder / "record.json"
     if path.is_file():
         record = read_record(path)

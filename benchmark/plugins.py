@@ -37,7 +37,9 @@ def _load(plugin: str) -> str:
         raise ConfigurationError(f"Expected a subclass of qbench's Method at {plugin}, found {found!r}.")
     name = getattr(found, "name", None)
     if not isinstance(name, str) or not name:
-        raise ConfigurationError(f"The plug-in {plugin} needs a class attribute `name`, as it is written on the command line.")
+        raise ConfigurationError(
+            f"The plug-in {plugin} needs a class attribute `name`, as it is written on the command line."
+        )
     register(name, f"{module_name}:{attribute}", source)
     return name
 

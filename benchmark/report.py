@@ -151,7 +151,9 @@ class Live(Quiet):
         where = f"{task.method} · fold {task.fold.name} · seed {task.seed}"
         if kind == "epoch":
             loss = values.get("validation_mse")
-            self._detail(f"{where} · epoch {values['epoch']}" + ("" if loss is None else f" · validation MSE {loss:.4f}"))
+            self._detail(
+                f"{where} · epoch {values['epoch']}" + ("" if loss is None else f" · validation MSE {loss:.4f}")
+            )
         else:
             self._detail(f"{where} · {values.get('stage', kind)}")
 

@@ -59,7 +59,9 @@ class CellResult:
             }
             if target == "counts":
                 self.clipped += integer_counts(result.prediction)[1]
-            self._add_rows("section", result.section.id, result.section.patient, values, panel, len(result.truth), hvg, heg)
+            self._add_rows(
+                "section", result.section.id, result.section.patient, values, panel, len(result.truth), hvg, heg
+            )
         for patient in sorted({result.section.patient for result in self.sections}):
             own = [result for result in self.sections if result.section.patient == patient]
             values = gene_scores(

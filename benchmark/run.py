@@ -31,7 +31,9 @@ def execute(plan: Plan, reporter: Reporter) -> list[Record]:
             with CellRunner() as runner:
                 for cell in pending:
                     reporter.cell_started(cell.task, cell.reason)
-                    record = runner.run(cell.task, lambda kind, values, task=cell.task: reporter.cell_event(task, kind, values))
+                    record = runner.run(
+                        cell.task, lambda kind, values, task=cell.task: reporter.cell_event(task, kind, values)
+                    )
                     records[cell.task.cell] = record
                     reporter.cell_done(cell.task, record)
     reporter.finish()

@@ -146,7 +146,12 @@ def figures(
 def pooled_figures(scores: Mapping[str, NDArray[Any]], panel: GenePanel) -> dict[str, float | None]:
     """The figures of one patient's spots taken together: shown beside, never as headline."""
     out: dict[str, float | None] = {}
-    lists = {"mg": panel.mask(panel.mg), "hvg": panel.mask(panel.hvg), "heg": panel.mask(panel.heg), "all": panel.ranked}
+    lists = {
+        "mg": panel.mask(panel.mg),
+        "hvg": panel.mask(panel.hvg),
+        "heg": panel.mask(panel.heg),
+        "all": panel.ranked,
+    }
     for suffix in ("", "_unrounded"):
         for name, mask in lists.items():
             out[f"pcc_{name}{suffix}"] = float(scores[f"pcc{suffix}"][mask].mean()) if mask.any() else None

@@ -25,7 +25,9 @@ from .result import CellResult
 
 def failure(error: BaseException, frames: traceback.StackSummary) -> Failure:
     """An exception as a record keeps it: file names without folders, for a record holds no path of a machine."""
-    lines = [f"{Path(f.filename).parent.name}/{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line or ''}" for f in frames]
+    lines = [
+        f"{Path(f.filename).parent.name}/{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line or ''}" for f in frames
+    ]
     return Failure(type=type(error).__name__, message=_without_paths(str(error)), traceback="\n".join(lines))
 
 
@@ -46,7 +48,11 @@ def work_directory(folder: Path) -> Iterator[Path]:
 
 
 def write_cell(
-    folder: Path, record: Record, result: CellResult | None, history: list[dict[str, float]], method: Method | None = None
+    folder: Path,
+    record: Record,
+    result: CellResult | None,
+    history: list[dict[str, float]],
+    method: Method | None = None,
 ) -> Record:
     """Write a cell's folder under a temporary name, flush it to disk and rename it; returns the record as written.
 
@@ -95,7 +101,11 @@ def unwritable(folder: Path, error: OSError) -> QbenchError:
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     found = QbenchError(
         f"Could not save {folder}: {'the disk is full' if full else (error.strerror or str(error))}; "
-        + ("free some space and run the same command again, finished cells are kept." if full else "choose another --out.")
+        + (
+            "free some space and run the same command again, finished cells are kept."
+            if full
+            else "choose another --out."
+        )
     )
     found.exit_code = 1
     return found

@@ -21,7 +21,8 @@ from ..leaderboard.record import Failure, Record
 from .cell import Event, record_crash, run_cell
 from .task import CellTask
 
-PRELOAD = ("qbench.benchmark.preload",)
+# Imported once by the server that cells are forked from: what nearly every cell needs.
+PRELOAD = ("anndata", "pandas", "pyarrow.parquet", "scipy.sparse", "torch", "qbench.benchmark.cell")
 
 
 class CellRunner:
@@ -69,9 +70,13 @@ class CellRunner:
             event(kind, payload)
         process.join()
         code = process.exitcode or 0
-        reason = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+        reason = (
+            f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+        )
         hint = "; out of memory? Try fewer spots a batch, or a smaller encoder" if code == -signal.SIGKILL else ""
-        return record_crash(task, Failure(type="ProcessDied", message=f"The cell's process {reason}{hint}.", traceback=""))
+        return record_crash(
+            task, Failure(type="ProcessDied", message=f"The cell's process {reason}{hint}.", traceback="")
+        )
 
 
 def _rebuild(payload: Mapping[str, Any]) -> QbenchError:
@@ -98,4 +103,9 @@ def _main(task_json: str, connection: Connection) -> None:
         send(("stop", {"message": str(error), "exit_code": error.exit_code}))
     except Exception as error:  # noqa: BLE001 - a defect of the harness reaches the parent with its traceback
         traceback.print_exc(file=sys.stderr)
-        send(("stop", {"message": f"{type(error).__name__}: {error} (a defect in qbench; please report it)", "exit_code": 1}))
+        send(
+            (
+                "stop",
+                {"message": f"{type(error).__name__}: {error} (a defect in qbench; please report it)", "exit_code": 1},
+            )
+        )

@@ -89,7 +89,9 @@ def _patient_fold(patient: str, everyone: Sequence[str], sections: Sequence[str]
     rest = [s for s in sections if owner[s] != patient]
     if len(everyone) >= 4:  # three or more training patients
         chosen = everyone[(everyone.index(patient) + 1) % len(everyone)]
-        return _fold(patient, rest, [s for s in rest if owner[s] == chosen], test, f"patient {chosen}, next in cyclic order")
+        return _fold(
+            patient, rest, [s for s in rest if owner[s] == chosen], test, f"patient {chosen}, next in cyclic order"
+        )
     return _last_section(patient, rest, test)
 
 
@@ -181,14 +183,20 @@ def check_leaks(
     for data, times in Counter((contents[p.section], p.portion) for p, _ in places).items():
         if times > 1:
             ids = [f"{p.section} ({side})" for p, side in places if (contents[p.section], p.portion) == data]
-            raise IntegrityError(f"Fold {fold.name} leaks: {' and '.join(ids)} hold the same spots; remove one of them.")
+            raise IntegrityError(
+                f"Fold {fold.name} leaks: {' and '.join(ids)} hold the same spots; remove one of them."
+            )
     whole = {contents[p.section] for p, _ in places if p.portion == "all"}
     for part, side in places:
         if part.portion != "all" and contents[part.section] in whole:
-            raise IntegrityError(f"Fold {fold.name} leaks: spots of {part.section} ({side}) stand on two sides; mend the protocol.")
+            raise IntegrityError(
+                f"Fold {fold.name} leaks: spots of {part.section} ({side}) stand on two sides; mend the protocol."
+            )
     split = {(contents[p.section], side) for p, side in places if p.portion != "all"}
     if any(side == "test" for _, side in split):
-        raise IntegrityError(f"Fold {fold.name} leaks: a section is split between test and another side; mend the protocol.")
+        raise IntegrityError(
+            f"Fold {fold.name} leaks: a section is split between test and another side; mend the protocol."
+        )
     if by_patient:
         sides: dict[str, set[str]] = {}
         for part, side in places:

@@ -50,7 +50,9 @@ class GenePanel:
     @property
     def hash(self) -> str:
         """sha256 over the genes in order and the lists."""
-        return canonical_hash([self.genes, self.n_ranked, self.hvg, self.heg, {k: list(v) for k, v in self.markers.items()}])
+        return canonical_hash(
+            [self.genes, self.n_ranked, self.hvg, self.heg, {k: list(v) for k, v in self.markers.items()}]
+        )
 
     @property
     def ranked(self) -> NDArray[np.bool_]:
@@ -90,7 +92,9 @@ def choose_panel(
             total, squares = total[kept] + first[here], squares[kept] + second[here]
         n += counts.shape[0]
     if not universe:
-        raise DataError("Expected genes that every training section has, found none; check that all use the same gene names.")
+        raise DataError(
+            "Expected genes that every training section has, found none; check that all use the same gene names."
+        )
 
     mean = total / n
     variance = np.round(squares / n - mean**2, TIE_DECIMALS)

@@ -56,7 +56,9 @@ class Protocol(BaseModel):
     folds: tuple[HeldOut, ...] | None = None
     target: TargetName = "counts"
     images: bool = True
-    validation: str = "next patient in cyclic order | next section | last section | 20 % of spots with the largest array x"
+    validation: str = (
+        "next patient in cyclic order | next section | last section | 20 % of spots with the largest array x"
+    )
     panel: str = "1,000 of highest variance of log1p counts on training spots, then markers"
     pooling: str = "genes, then sections of a patient, then patients"
 
@@ -95,4 +97,6 @@ def read_protocol(name: str) -> ProtocolFile:
         values: Any = yaml.safe_load(text)
         return ProtocolFile.model_validate(values)
     except (yaml.YAMLError, ValidationError) as error:
-        raise ConfigurationError(f"Expected a protocol in {name}: {str(error).splitlines()[0]}; see docs/protocols.md.") from error
+        raise ConfigurationError(
+            f"Expected a protocol in {name}: {str(error).splitlines()[0]}; see docs/protocols.md."
+        ) from error

@@ -122,11 +122,10 @@ class Section:
         """
         names = {}
         for key, given in (("section", section), ("patient", patient)):
-            if given is None and key in data.obs and data.obs[key].nunique() == 1:
-                given = str(data.obs[key].iloc[0])
-            if given is None:
+            single = key in data.obs and data.obs[key].nunique() == 1
+            if given is None and not single:
                 raise DataError(f"The AnnData names no single {key} in obs['{key}']; pass {key}= to say which it is.")
-            names[key] = given
+            names[key] = str(data.obs[key].iloc[0]) if given is None else given
         pixel = np.asarray(data.obsm["spatial"], dtype=np.float64) if "spatial" in data.obsm else None
         array = np.asarray(data.obsm["array"], dtype=np.float64) if "array" in data.obsm else pixel
         if array is None:

@@ -21,10 +21,7 @@ GROUP = "qbench.methods"  # entry points of other packages
 HERE = "qbench"
 
 _shipped = {
-    #    "qca": "qbench.methods.qca.method:QCA",
-    #    "stnet": "qbench.methods.stnet.method:STNet",
-    #    "histogene": "qbench.methods.histogene.method:HisToGene",
-    #    "bleep": "qbench.methods.bleep.method:BLEEP",
+    "qca": "qbench.methods.qca.method:QCA",
     "mean": "qbench.methods.controls.mean:Mean",
     "ridge": "qbench.methods.controls.ridge:Ridge",
     "knn": "qbench.methods.controls.knn:NearestNeighbours",
@@ -158,7 +155,7 @@ def parse(text: str, profile: str = "fast") -> MethodSpec:
     if bracket:
         if not rest.endswith("]"):
             raise ConfigurationError(f"Expected '{name}[parameter=value,...]', found '{text}'; close the bracket.")
-        for part in _split(rest[:-1]):
+        for part in split_list(rest[:-1]):
             key, equals, value = part.partition("=")
             if not equals or not key.strip():
                 raise ConfigurationError(f"Expected parameter=value in '{text}', found '{part}'.")
@@ -170,7 +167,7 @@ def parse(text: str, profile: str = "fast") -> MethodSpec:
 
 def parse_list(texts: Iterable[str], profile: str = "fast") -> list[MethodSpec]:
     """Several lists such as "qca[alpha=0.5],bleep", in order, each label once; commas inside brackets do not split."""
-    found = [parse(part, profile) for text in texts for part in _split(text)]
+    found = [parse(part, profile) for text in texts for part in split_list(text)]
     return list({each.label: each for each in found}.values())
 
 
@@ -190,7 +187,8 @@ def load_method(directory: Path) -> Method:
     return method_class(name).load(Path(directory))
 
 
-def _split(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
+    """Split at commas outside brackets: "a,b[x=1,y=2]" -> ["a", "b[x=1,y=2]"]."""
     parts, depth, start = [], 0, 0
     for i, character in enumerate(text):
         depth += (character == "[") - (character == "]")

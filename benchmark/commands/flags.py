@@ -9,9 +9,13 @@ import typer
 
 Methods = Annotated[
     list[str] | None,
-    typer.Option("--methods", "-m", help="Methods, with settings in brackets: [bold]qca,\"bleep\\[k=20]\"[/bold]; may be repeated."),
+    typer.Option(
+        "--methods", "-m", help='Methods, with settings in brackets: [bold]qca,"bleep\\[k=20]"[/bold]; may be repeated.'
+    ),
 ]
-Dataset = Annotated[str | None, typer.Option("--dataset", help="demo (default), her2st, or a card of your own (NAME or FILE.yaml).")]
+Dataset = Annotated[
+    str | None, typer.Option("--dataset", help="demo (default), her2st, or a card of your own (NAME or FILE.yaml).")
+]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of the dataset's files; else the environment's QBENCH_DATA.")
 ]
@@ -20,10 +24,13 @@ ProtocolName = Annotated[
 ]
 AllowLeaky = Annotated[
     bool | None,
-    typer.Option("--allow-leaky", help="Run a protocol in which one patient stands on both sides; it gets its own table."),
+    typer.Option(
+        "--allow-leaky", help="Run a protocol in which one patient stands on both sides; it gets its own table."
+    ),
 ]
 Target = Annotated[
-    str | None, typer.Option("--target", help="counts (log1p of integer counts, default) or proportion (per 10,000, log1p).")
+    str | None,
+    typer.Option("--target", help="counts (log1p of integer counts, default) or proportion (per 10,000, log1p)."),
 ]
 Sections = Annotated[list[str] | None, typer.Option("--sections", help="Only these sections, by id.")]
 NoImages = Annotated[
@@ -32,19 +39,25 @@ NoImages = Annotated[
 Profile = Annotated[
     str | None, typer.Option("--profile", help="fast (frozen shared features, default) or paper (as published).")
 ]
-Encoder = Annotated[str | None, typer.Option("--encoder", help="Image encoder: efficientnet_lite0 (default), or any timm name.")]
+Encoder = Annotated[
+    str | None, typer.Option("--encoder", help="Image encoder: efficientnet_lite0 (default), or any timm name.")
+]
 EncoderWeights = Annotated[
-    list[str] | None, typer.Option("--encoder-weights", help="NAME=FILE (repeatable), or random.", metavar="NAME=FILE|random")
+    list[str] | None,
+    typer.Option("--encoder-weights", help="NAME=FILE (repeatable), or random.", metavar="NAME=FILE|random"),
 ]
 MicronsPerPixel = Annotated[
     float | None, typer.Option("--microns-per-pixel", help="Resample patches to this size; native pixels by default.")
 ]
 Runtime = Annotated[
-    str | None, typer.Option("--runtime", help="auto (default), eager, compiled or openvino; ':fp32' or ':bf16' fixes the dtype.")
+    str | None,
+    typer.Option("--runtime", help="auto (default), eager, compiled or openvino; ':fp32' or ':bf16' fixes the dtype."),
 ]
 Seeds = Annotated[list[str] | None, typer.Option("--seeds", help="Seeds, default 0.")]
 MaxEpochs = Annotated[int | None, typer.Option("--max-epochs", help="An upper bound on every method's epochs.")]
-Select = Annotated[str | None, typer.Option("--select", help="What early stopping watches on validation: mse (default) or pcc.")]
+Select = Annotated[
+    str | None, typer.Option("--select", help="What early stopping watches on validation: mse (default) or pcc.")
+]
 Device = Annotated[str | None, typer.Option("--device", help="auto (default), cpu or cuda.")]
 Precision = Annotated[
     str | None, typer.Option("--precision", help="Of training: fp32, bf16, or auto (bf16 for paper profiles on a GPU).")

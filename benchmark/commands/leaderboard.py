@@ -26,7 +26,9 @@ def leaderboard(
     form: Annotated[
         str | None, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}; a table for the eye without it.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file instead of standard output.")
+    ] = None,
     detail: Annotated[
         bool, typer.Option("--detail", help="Marker groups, technical genes, unrounded, pooled, depth-adjusted.")
     ] = False,
@@ -40,10 +42,14 @@ def leaderboard(
 
     folder = out or runs
     if not folder.is_dir():
-        raise ConfigurationError(f"Expected a runs folder at {folder}, found none; name it, or make one with 'qbench run'.")
+        raise ConfigurationError(
+            f"Expected a runs folder at {folder}, found none; name it, or make one with 'qbench run'."
+        )
     records = [record for _, record in find_records(folder)]
     if not records:
-        raise ConfigurationError(f"Expected records in {folder}, found none; run something first, for example 'qbench run --methods ridge'.")
+        raise ConfigurationError(
+            f"Expected records in {folder}, found none; run something first, for example 'qbench run --methods ridge'."
+        )
     tables = summarise(records)
     form = "json" if as_json else form
     if form is None and output is None:

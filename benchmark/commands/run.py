@@ -54,7 +54,9 @@ def run(
     keep_models: Annotated[
         bool | None, typer.Option("--keep-models/--no-keep-models", help="Whether cells keep their fitted model.")
     ] = None,
-    retry_failed: Annotated[bool | None, typer.Option("--retry-failed", help="Run cells again that failed before.")] = None,
+    retry_failed: Annotated[
+        bool | None, typer.Option("--retry-failed", help="Run cells again that failed before.")
+    ] = None,
     plugin: flags.Plugin = None,
     config: flags.Config = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, cell by cell, and stop.")] = False,

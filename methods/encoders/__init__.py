@@ -1,1 +1,1 @@
-"""Image encoders by name: weights, mappings and feature extraction."""
+"""Frozen image encoders: their registry, weights, networks, runtimes and the cache of their features."""

@@ -1,0 +1,119 @@
+"""What this machine encodes with: device, runtime and dtype, decided from what the machine has, never from a timing.
+
+The choice is part of a feature's key and of a cell's identity, so it must come out the same on every start.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import logging
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from ...errors import ConfigurationError, unknown
+
+_log = logging.getLogger("qbench")
+RUNTIMES = ("auto", "eager", "compiled", "openvino")
+# Instructions that multiply bf16 matrices; without them bf16 is emulated and slower than fp32.
+BF16_FLAGS = ("amx_bf16", "avx512_bf16")
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets of the CPU as Linux names them; empty on systems that do not say."""
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return frozenset()
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith(("flags", "Features")):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 matrices in hardware (AMX or AVX-512 BF16)."""
+    return any(flag in cpu_flags() for flag in BF16_FLAGS)
+
+
+@cache
+def resolve_device(device: str = "auto") -> str:
+    """ "cpu" or "cuda"; "auto" is cuda where torch can use it. torch is imported only where an NVIDIA driver is found.
+
+    Raises:
+        ConfigurationError: an unknown device, or cuda asked for where there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise unknown("device", device, ("auto", "cpu", "cuda"))
+    if device == "cpu":
+        return "cpu"
+    if _has_nvidia_driver():
+        import torch
+
+        if torch.cuda.is_available():
+            return "cuda"
+    if device == "cuda":
+        raise ConfigurationError(
+            "Expected a CUDA device, but torch finds none here; use --device cpu, or install a torch that fits the driver."
+        )
+    return "cpu"
+
+
+def choose_runtime(runtime: str = "auto", device: str = "cpu") -> tuple[str, Literal["bf16", "fp32"]]:
+    """The runtime and dtype that encode on this machine.
+
+    `runtime` is a name of RUNTIMES, with ":fp32" or ":bf16" appended where the dtype is not left to the machine.
+    The dtype is bf16 where the hardware multiplies it (see `BF16_FLAGS`; CUDA capability 8.0 or above), else fp32.
+
+    Raises:
+        ConfigurationError: an unknown or missing runtime, or one that does not run on the device.
+    """
+    name, _, dtype = runtime.partition(":")
+    if name not in RUNTIMES:
+        raise unknown("runtime", name, RUNTIMES)
+    if dtype not in ("", "fp32", "bf16"):
+        raise unknown("dtype of a runtime", dtype, ("fp32", "bf16"))
+    if name == "openvino":
+        _require_openvino(device)
+    if name == "auto":
+        name = "eager"
+    if dtype == "fp32":
+        return name, "fp32"
+    fast = _cuda_has_bf16() if device == "cuda" else cpu_has_bf16()
+    if not fast and dtype != "bf16":
+        _say_fp32(device)
+    return name, "bf16" if fast or dtype == "bf16" else "fp32"
+
+
+def _require_openvino(device: str) -> None:
+    if device != "cpu":
+        raise ConfigurationError("The runtime openvino runs on the CPU only; use --device cpu or --runtime eager.")
+    if importlib.util.find_spec("openvino") is None:
+        raise ConfigurationError(
+            "The runtime openvino is not installed; install it with `pip install 'qbench[cpu]'`, or use --runtime eager."
+        )
+
+
+def _cuda_has_bf16() -> bool:
+    import torch
+
+    return torch.cuda.get_device_capability()[0] >= 8
+
+
+@cache
+def _say_fp32(device: str) -> None:
+    """Said once a process."""
+    lacks = f"none of {', '.join(BF16_FLAGS)}" if device == "cpu" else "a CUDA capability below 8.0"
+    _log.warning(
+        "This machine has %s, so encoders run in fp32, which is slower than bf16 where that is in hardware.", lacks
+    )
+
+
+def _has_nvidia_driver() -> bool:
+    if sys.platform == "linux":
+        return (
+            Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
+        )
+    return ctypes.util.find_library("nvcuda") is not None

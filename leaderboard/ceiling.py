@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,11 @@ def gene_ceilings(
         total += _correlation(np.log1p(half), np.log1p(other))
     r = total / splits
     return np.sqrt(np.maximum(0.0, 2 * r / (1 + r)))
+
+
+def with_ceilings(tables: Sequence[Table], folders: Mapping[str, Path]) -> list[Table]:
+    """The tables with their ceilings, where predictions are stored; `folders` is of `stored.folders_by_cell`."""
+    return [replace(table, ceiling=table_ceiling(table, folders)) for table in tables]
 
 
 def table_ceiling(table: Table, folders: Mapping[str, Path]) -> Ceiling | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .analysis import remark
+from .ceiling import Ceiling
 from .table import RANKED_BY, Row, Table
 
 ABSENT = "–"
@@ -42,6 +43,9 @@ def blocks(table: Table, detail: bool = False) -> list[Block]:
             for title, pairs in _detail(table)
             if any(row.figure(name).mean is not None for row in table.rows for _, name in pairs)
         ]
+        if table.ceiling is not None:
+            title = "Share of the counting-noise ceiling (PCC / ceiling)"
+            out.append(Block(title, (METHOD, *(_share(table.ceiling, name) for name in table.ceiling.mean))))
         out.append(Block("PCC HVG by patient", (METHOD, *(_patient(name) for name in table.analysis.patients))))
     return out
 
@@ -50,7 +54,9 @@ def number(value: float | None, digits: int = 3) -> str:
     """`digits` decimals, three significant places from 100 up, the absent sign for None."""
     if value is None:
         return ABSENT
-    return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.3g}"
+    if abs(value) >= 100:
+        return f"{value:.3g}"
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.000"
 
 
 def spread(header: str, name: str) -> Column:
@@ -63,6 +69,11 @@ def spread(header: str, name: str) -> Column:
         return f"{number(figure.mean)} ({number(figure.sd_patients)}; {number(figure.sd_seeds)})"
 
     return Column(header, text)
+
+
+def _share(ceiling: Ceiling, name: str) -> Column:
+    header = f"{name if name == 'all' else name.upper()} / {number(ceiling.mean[name])}"
+    return Column(header, lambda row: number(ceiling.share(name, row.figure(f"pcc_{name}").mean), 2))
 
 
 def _patient(name: str) -> Column:

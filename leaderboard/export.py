@@ -23,7 +23,7 @@ def tables_csv(tables: Sequence[Table]) -> str:
     """All rows of all tables below one header; spreads stand in columns of their own, absent figures are empty."""
     lines: list[dict[str, Any]] = []
     for table in tables:
-        head = {k: v for k, v in _table(table).items() if k not in ("rows", "title", "folds")}
+        head = {k: v for k, v in _table(table).items() if k not in ("rows", "title", "folds", "ceiling")}
         for row in table.rows:
             line = dict(head)
             for key, value in {**_row(row), **_finding(row, table)}.items():
@@ -61,6 +61,7 @@ def _table(table: Table) -> dict[str, Any]:
         "folds": list(table.folds),
         "reference": table.analysis.reference,
         "statistics": table.analysis.sentence,
+        "ceiling": None if table.ceiling is None else dict(table.ceiling.mean),
         "rows": [{**_row(row), **_finding(row, table)} for row in table.rows],
     }
 

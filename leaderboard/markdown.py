@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .columns import LEGEND, METHOD, Block, blocks
+from .columns import ABSENT, LEGEND, METHOD, Block, blocks, number
+from .reported import FIGURES, Reported, fitting, read_reported, verdicts
 from .table import Row, Table
 
 
@@ -21,10 +22,27 @@ def _section(table: Table, detail: bool) -> str:
         if block.title:
             parts.append(f"### {escape(block.title)}\n")
         parts.append(_grid(block, table.rows))
+    if detail:
+        parts += [_reported(table, reported) for reported in fitting(table, read_reported())]
     if table.analysis.sentence:
         parts.append(f"{escape(table.analysis.sentence)}.\n")
     parts += [f"* {line}" for row in table.rows for line in failures(row)]
     return "\n".join(parts) + "\n"
+
+
+def _reported(table: Table, reported: Reported) -> str:
+    """A paper's table in a block of its own, with the verdicts on direction."""
+    lines = [
+        f"### Reported, not measured: {escape(reported.title)}\n",
+        f"{escape(reported.source)}, {escape(reported.url)}; {escape(reported.protocol)}; {escape(reported.spread)}.\n",
+        "| Method | MB | PCC MG | PCC HVG | PCC HEG | MSE |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in reported.rows:
+        figures = [getattr(row, name) for name in FIGURES]
+        cells = [ABSENT if pair is None else f"{number(pair[0])} ± {number(pair[1])}" for pair in figures]
+        lines.append(f"| {escape(row.label)} | {number(row.size_mb, 0)} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *(f"* {escape(verdict.text)}" for verdict in verdicts(table, reported))]) + "\n"
 
 
 def failures(row: Row) -> list[str]:

@@ -10,6 +10,7 @@ from .record import ProtocolRecord, Record
 
 if TYPE_CHECKING:
     from .analysis import Analysis
+    from .ceiling import Ceiling
 
 HEADLINE = ("pcc_mg", "pcc_hvg", "pcc_heg", "pcc_all", "mse")
 RANKED_BY = "pcc_hvg"
@@ -115,13 +116,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one protocol hash and track, in the order to print: ranked, oracles, incomplete, failed."""
+    """Rows of one protocol hash and track, in the order to print: ranked, oracles, incomplete, failed.
+
+    `ceiling` needs stored predictions: `ceiling.with_ceilings` fills it in.
+    """
 
     protocol: ProtocolRecord
     track: str
     folds: tuple[str, ...]
     rows: tuple[Row, ...]
     analysis: Analysis
+    ceiling: Ceiling | None = None
 
     @property
     def title(self) -> str:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from qbench.errors import DataError
-from qbench.leaderboard.ceiling import Ceiling, gene_ceilings, table_ceiling, truth_counts
+from qbench.leaderboard.ceiling import Ceiling, gene_ceilings, table_ceiling, truth_counts, with_ceilings
 from qbench.leaderboard.record import find_records
+from qbench.leaderboard.render import render
 from qbench.leaderboard.stored import StoredPredictions, folders_by_cell, read_predictions
 from qbench.leaderboard.summarise import summarise
 
@@ -82,6 +83,10 @@ def test_a_table_has_a_ceiling_kept_beside_its_records(tmp_path):
     assert ceiling.mean["hvg"] == pytest.approx(mine)
     assert len(list(tmp_path.glob("*/.ceilings/*.npz"))) == 2
     assert table_ceiling(table, folders_by_cell(found)) == ceiling
+    text = render(with_ceilings([table], folders_by_cell(found)), "md", detail=True)
+    share = table.row("qca").figure("pcc_hvg").mean / ceiling.mean["hvg"]
+    assert f"HVG / {ceiling.mean['hvg']:.3f}" in text
+    assert f"| {share:.2f} |" in text
 
 
 def test_a_table_without_predictions_has_none(tmp_path):

@@ -114,7 +114,7 @@ class CellResult:
         for result in self.sections:
             names = (result.section.id, *result.section.spots, *result.section.genes)
             predictions.update("\x1f".join(names).encode())
-            predictions.update(np.ascontiguousarray(result.prediction))
+            predictions.update(np.ascontiguousarray(result.prediction).data)
         return {"predictions": predictions.hexdigest(), "scores": hash_scores(self.columns())}
 
 
@@ -128,5 +128,5 @@ def hash_scores(columns: dict[str, NDArray[Any]]) -> str:
             digest.update("\x1f".join("" if v is None else str(v) for v in values).encode())
         else:
             kind: Any = np.float64 if values.dtype.kind == "f" else values.dtype
-            digest.update(np.ascontiguousarray(values, dtype=kind))
+            digest.update(np.ascontiguousarray(values, dtype=kind).data)
     return digest.hexdigest()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..datasets.cache import ArrayCache
 from ..leaderboard.record import Record
 from .inputs import prepare
 from .options import RunOptions
-from .plan import Plan, make_plan
+from .plan import Plan, PlannedCell, make_plan
 from .report import Reporter
 from .store import clean
 from .worker import CellRunner
@@ -19,25 +21,30 @@ def execute(plan: Plan, reporter: Reporter) -> list[Record]:
     pending = plan.pending()
     records = {cell.task.cell: cell.record for cell in plan.cells if cell.record is not None}
     reporter.start(len(plan.cells), len(plan.cells) - len(pending))
-    if pending:
-        first = pending[0].task
-        clean(first.folder.parent)
-        _prepare(plan, [cell.task.method for cell in pending], reporter)
-        if plan.options.workers or plan.options.ray_address:
-            from .cluster import run_on_ray
-
-            records |= run_on_ray([cell.task for cell in pending], plan.options, reporter)
-        else:
-            with CellRunner() as runner:
-                for cell in pending:
-                    reporter.cell_started(cell.task, cell.reason)
-                    record = runner.run(
-                        cell.task, lambda kind, values, task=cell.task: reporter.cell_event(task, kind, values)
-                    )
-                    records[cell.task.cell] = record
-                    reporter.cell_done(cell.task, record)
-    reporter.finish()
+    try:
+        if pending:
+            clean(pending[0].task.folder.parent)
+            _prepare(plan, [cell.task.method for cell in pending], reporter)
+            records |= _run_cells(plan, pending, reporter)
+    finally:
+        reporter.finish()
     return [found for cell in plan.cells if (found := records.get(cell.task.cell)) is not None]
+
+
+def _run_cells(plan: Plan, pending: list[PlannedCell], reporter: Reporter) -> dict[str, Record]:
+    """Run cells here, one after another, or through Ray where workers or a cluster were asked for."""
+    if plan.options.workers or plan.options.ray_address:
+        from .cluster import run_on_ray
+
+        return run_on_ray([cell.task for cell in pending], plan.options, reporter)
+    records = {}
+    with CellRunner() as runner:
+        for cell in pending:
+            reporter.cell_started(cell.task, cell.reason)
+            record = runner.run(cell.task, partial(reporter.cell_event, cell.task))
+            records[cell.task.cell] = record
+            reporter.cell_done(cell.task, record)
+    return records
 
 
 def run(options: RunOptions, reporter: Reporter) -> list[Record]:

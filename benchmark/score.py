@@ -53,7 +53,7 @@ def entropy(counts: NDArray[np.int64]) -> Values:
     gene, spot = np.nonzero(starts)
     flat = gene * n + spot
     share = np.diff(np.append(flat, genes * n)) / n
-    return np.bincount(gene, weights=-share * np.log2(share), minlength=genes)
+    return np.bincount(gene, weights=-share * np.log2(share), minlength=genes).astype(np.float64)
 
 
 def gene_scores(

@@ -30,7 +30,7 @@ class CellRunner:
 
     def __init__(self) -> None:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        self._context = multiprocessing.get_context(method)
+        self._context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
             self._context.set_forkserver_preload(list(PRELOAD))
         self._process: multiprocessing.process.BaseProcess | None = None

@@ -120,7 +120,7 @@ class Record(_Part):
     pooled figures; a figure is null where no gene defines it. `undefined_*` are numbers of section-gene pairs.
     """
 
-    schema_version: int = Field(SCHEMA, alias="schema")
+    schema_version: int = Field(default=SCHEMA, alias="schema")
     cell: str  # sha256 of `identity`
     identity: dict[str, Any] = Field(default_factory=dict)  # all that decides the numbers
     status: Literal["done", "failed"]

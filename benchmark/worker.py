@@ -66,7 +66,7 @@ class CellRunner:
                 return Record.model_validate_json(payload)
             if kind == "stop":
                 process.join()
-                raise _rebuild(payload)
+                raise rebuild(payload)
             event(kind, payload)
         process.join()
         code = process.exitcode or 0
@@ -79,7 +79,7 @@ class CellRunner:
         )
 
 
-def _rebuild(payload: Mapping[str, Any]) -> QbenchError:
+def rebuild(payload: Mapping[str, Any]) -> QbenchError:
     error = QbenchError(payload["message"])
     error.exit_code = payload["exit_code"]
     return error

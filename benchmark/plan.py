@@ -120,6 +120,7 @@ def settle_protocol(options: RunOptions, dataset: Dataset) -> Settled:
             f"use --dataset {file.dataset}, or another protocol."
         )
     infos, notes = choose_sections(dataset, options.sections, not options.no_images, file.sections)
+    notes = [*dataset.notes, *notes]
     protocol = Protocol(
         name=file.name,
         title=file.title,

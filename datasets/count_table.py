@@ -33,8 +33,10 @@ class CountTable:
     counts: sparse.csr_matrix
 
 
-def read_count_table(path: Path) -> CountTable:
+def read_count_table(path: Path, separator: bytes = b"\t") -> CountTable:
     """Read a table whose header holds the genes (its first cell, above the spot names, may be empty).
+
+    With another separator than a tab, quotes around a cell are dropped; none may hold the separator.
 
     Raises:
         DataError: a damaged file, rows of different length, a cell that is not a whole non-negative number, a spot or
@@ -48,6 +50,8 @@ def read_count_table(path: Path) -> CountTable:
         raise DataError(f"Expected a readable table of counts in {path}, but {error}; fetch the file again.") from error
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
+    if separator != b"\t":
+        data = data.replace(b'"', b"").replace(separator, b"\t")
     head, newline, _ = data.partition(b"\n")
     if not newline or not head:
         raise DataError(

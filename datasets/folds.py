@@ -14,6 +14,7 @@ from ..errors import ConfigurationError, IntegrityError
 from .hashing import canonical_hash
 from .panel import GenePanel
 from .protocol import Protocol
+from .registry import UNNAMED
 
 VALIDATION_SHARE = 0.2
 Portion = Literal["all", "near", "far"]
@@ -62,9 +63,16 @@ def make_folds(protocol: Protocol, patients: Mapping[str, str]) -> tuple[Fold, .
 
     Raises:
         ConfigurationError: fewer than two patients for `patient`, fewer than two sections, or ids that no section has.
+        IntegrityError: a protocol by patient on sections whose patients are not named.
     """
     sections = sorted(protocol.sections)
     owner = {section: patients[section] for section in sections}
+    unnamed = [section for section in sections if owner[section] == UNNAMED]
+    if unnamed and protocol.unit == "patient":
+        raise IntegrityError(
+            f"Protocol '{protocol.name}' promises that no patient stands on two sides, but no patient is named for "
+            f"{', '.join(unnamed)}; name the patients in the dataset's card, or use --protocol section --allow-leaky."
+        )
     if protocol.folds is not None:
         return _listed_folds(protocol, sections, owner)
     if protocol.unit == "patient":

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .readers.slides import SUFFIXES, Slide
 
 MAX_PIXELS = 500_000_000  # five times a HER2ST section; a whole-slide image must be read by region instead
 _JPEG = {".jpg", ".jpeg"}
@@ -108,6 +109,8 @@ def open_image(path: Path) -> Image:
     Raises:
         DataError: missing, damaged, of an unsupported colour mode, or too large to decode whole.
     """
+    if path.suffix.lower() in SUFFIXES:
+        return Slide(path)
     return JpegImage(path) if path.suffix.lower() in _JPEG else PillowImage(path)
 
 

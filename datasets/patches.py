@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from . import patch_file
 from .cache import ArrayCache
 from .entry import EntryWriter
 from .hashing import canonical_hash
@@ -63,6 +65,9 @@ def _cut(
         lacking = "an image" if section.image is None else "pixel coordinates"
         raise DataError(f"Section {section.id} has no {lacking} to cut patches from; leave it out or use --no-images.")
     window = size if microns_per_pixel is None else _window(section, size, microns_per_pixel)
+    if section.image.suffix.lower() == patch_file.SUFFIX:
+        _copy(writer, section, section.image, size, window)
+        return
     image = open_image(section.image)
     _check_inside(section, section.pixel_xy, image)
     corner = np.rint(section.pixel_xy).astype(np.int64) - window // 2
@@ -79,6 +84,23 @@ def _cut(
         "window": window,
         "padded": int(crossing.sum()),
         "microns_per_pixel": None if native is None else native * window / size,
+    }
+
+
+def _copy(writer: EntryWriter, section: Section, path: Path, size: int, window: int) -> None:
+    """Ready-made patches, which cannot be resampled: the window that they lack would be needed."""
+    if window != size:
+        raise DataError(
+            f"Section {section.id} comes as patches at {section.microns_per_pixel:g} microns per pixel, which "
+            "cannot be cut anew; "
+            "leave out --microns-per-pixel, or give the slide."
+        )
+    patch_file.fill_patches(writer.array("patches", (section.n_spots, size, size, 3), np.uint8), section, path)
+    writer.metadata = {
+        "section": section.id,
+        "window": window,
+        "padded": 0,
+        "microns_per_pixel": section.microns_per_pixel,
     }
 
 

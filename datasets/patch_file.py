@@ -1,0 +1,65 @@
+"""Patches that come ready-made in an HDF5 file, as HEST-1k gives them: `img` (n, 224, 224, 3), `barcode` (n, 1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .section import Section
+
+SUFFIX = ".h5"
+PATCH_MICRONS = 0.5  # microns per pixel of HEST-1k's patches, stated by its authors
+
+
+def patch_barcodes(path: Path) -> tuple[str, ...]:
+    """The barcodes of the patches, in their order.
+
+    Raises:
+        DataError: no HDF5 file of patches.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            if "img" not in file or "barcode" not in file:
+                raise DataError(
+                    f"Expected datasets img and barcode in {path}, found {', '.join(file) or 'none'}; give HEST's "
+                    "patch file."
+                )
+            values = np.asarray(file["barcode"]).ravel()
+    except OSError as error:
+        raise DataError(
+            f"Expected HEST patches in {path}, but {str(error).splitlines()[0]}; fetch the file again."
+        ) from error
+    return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values)
+
+
+def fill_patches(out: NDArray[np.uint8], section: Section, path: Path) -> None:
+    """Copy the patches of a section's spots, in their order, into `out`, uint8 (n, size, size, 3).
+
+    Raises:
+        DataError: patches of another size, or spots without one.
+    """
+    import h5py
+
+    place = {barcode: i for i, barcode in enumerate(patch_barcodes(path))}
+    lost = [spot for spot in section.spots if spot not in place]
+    if lost:
+        raise DataError(
+            f"Section {section.id}: {len(lost)} spots have no patch in {path} ({lost[0]}, ...); give the patches of "
+            "this sample."
+        )
+    with h5py.File(path, "r") as file:
+        found = file["img"]
+        if found.shape[1:] != out.shape[1:] or found.dtype != np.uint8:
+            raise DataError(
+                f"Expected patches of {out.shape[1:]} and 8 bits in {path}, found {found.shape[1:]} of {found.dtype}."
+            )
+        rows = np.array([place[spot] for spot in section.spots])
+        order = np.argsort(rows)  # HDF5 reads in the order of the file
+        for start in range(0, len(order), 256):
+            part = order[start : start + 256]
+            out[part] = found[rows[part]]

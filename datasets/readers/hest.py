@@ -1,0 +1,87 @@
+"""HEST-1k samples (mahmoodlab/HEST): the card names the sample's id as `file`.
+
+st/ID.h5ad (adata/ID.h5ad in the HEST benchmark)   counts, obsm["spatial"] in pixels of the slide
+metadata/ID.json                                    pixel_size_um_estimated
+wsis/ID.tif                                         the slide; read where it is present, or
+patches/ID.h5                                       patches of 224 pixels at 0.5 microns each, by barcode
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from ...errors import DataError
+from ..cache import ArrayCache
+from ..card_parts import SectionEntry
+from ..patch_file import PATCH_MICRONS, patch_barcodes
+from ..registry import Dataset, DatasetCard
+from ..section import Section
+from .h5ad import read_h5ad
+from .listed import Reader, open_listed
+
+VERSION = 1
+
+
+def open_hest(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:
+    """Open the HEST-1k samples that a card lists; errors as in `open_listed`."""
+    return open_listed(card, data_dir, cache, Reader("hest", VERSION, _tables, read_hest, _image))
+
+
+def read_hest(entry: SectionEntry, base: Path) -> Section:
+    """A sample; without its slide, the spots that have a patch.
+
+    Raises:
+        DataError: see `read_h5ad`; or a patch file of other spots.
+    """
+    section = read_h5ad(entry, _counts(entry, base))
+    metadata = base / "metadata" / f"{entry.file}.json"
+    scale = entry.microns_per_pixel or (_pixel_size(metadata) if metadata.is_file() else section.microns_per_pixel)
+    section = replace(section, microns_per_pixel=scale)
+    image = _image(entry, base)
+    if image is None or image.suffix != ".h5":
+        return section
+    having = set(patch_barcodes(image))
+    rows = [i for i, spot in enumerate(section.spots) if spot in having]
+    if not rows:
+        raise DataError(
+            f"Section {entry.id}: expected patches of its spots in {image}, found none of their barcodes; give the "
+            "patches of this sample."
+        )
+    left = section.n_spots - len(rows)
+    assert section.pixel_xy is not None
+    return replace(
+        section,
+        counts=section.counts[rows],
+        spots=tuple(section.spots[i] for i in rows),
+        array_xy=section.array_xy[rows],
+        pixel_xy=section.pixel_xy[rows],
+        labels=None if section.labels is None else tuple(section.labels[i] for i in rows),
+        microns_per_pixel=PATCH_MICRONS,  # of what is read, which is the patches
+        notes=(*section.notes, *((f"{left} spots have no patch and are left out",) if left else ())),
+    )
+
+
+def _pixel_size(path: Path) -> float:
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["pixel_size_um_estimated"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"Expected pixel_size_um_estimated in {path}, but {error}; fetch the file again.") from error
+
+
+def _counts(entry: SectionEntry, base: Path) -> Path:
+    paths = [base / folder / f"{entry.file}.h5ad" for folder in ("st", "adata")]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+def _tables(entry: SectionEntry, base: Path) -> tuple[Path, ...]:
+    metadata = base / "metadata" / f"{entry.file}.json"
+    return (_counts(entry, base), *((metadata,) if metadata.is_file() else ()))
+
+
+def _image(entry: SectionEntry, base: Path) -> Path | None:
+    if entry.image is not None:
+        return base / entry.image
+    paths = (base / "wsis" / f"{entry.file}.tif", base / "patches" / f"{entry.file}.h5")
+    return next((path for path in paths if path.is_file()), None)

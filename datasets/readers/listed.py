@@ -1,0 +1,180 @@
+"""What all readers of a user's own sections share: finding the files, hashing them, caching what was parsed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ...errors import ConfigurationError, DataError
+from ..cache import ArrayCache
+from ..card_parts import SectionEntry
+from ..entry import EntryWriter
+from ..hashing import canonical_hash, file_sha256
+from ..registry import UNNAMED, Dataset, DatasetCard, SectionInfo
+from ..section import Section
+from .placement import check_placement
+
+_OPTIONS = ("layer", "symbols", "labels", "microns_per_pixel", "spot_diameter", "pixel_scale")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format: which files a section is made of, and how they are read.
+
+    Attributes:
+        name: of the format. version: raised when the same files would give other values.
+        tables: the files that hold counts and coordinates. image: the image, or None.
+        read: parses them into a `Section`; coordinates as stated, before any `pixel_scale`.
+    """
+
+    name: str
+    version: int
+    tables: Callable[[SectionEntry, Path], tuple[Path, ...]]
+    read: Callable[[SectionEntry, Path], Section]
+    image: Callable[[SectionEntry, Path], Path | None]
+
+
+def stated_image(entry: SectionEntry, base: Path) -> Path | None:
+    """The image that the card names."""
+    return None if entry.image is None else base / entry.image
+
+
+def open_listed(card: DatasetCard, data_dir: Path | None, cache: ArrayCache, reader: Reader) -> Dataset:
+    """Open the sections that a card lists; nothing is parsed.
+
+    Raises:
+        ConfigurationError: a card without sections, or with two of one id. DataError: a file that is not there.
+    """
+    if not card.sections:
+        raise ConfigurationError(
+            f"The card of {card.name} lists no sections; add them, or write it with 'qbench data add'."
+        )
+    twice = [name for name, times in Counter(entry.id for entry in card.sections).items() if times > 1]
+    if twice:
+        raise ConfigurationError(
+            f"The card of {card.name} lists {', '.join(twice)} more than once; give each section an id of its own."
+        )
+    base = Path() if data_dir is None else data_dir
+    entries = {entry.id: entry for entry in sorted(card.sections, key=lambda entry: entry.id)}
+    infos = tuple(_info(entry, base, reader, cache) for entry in entries.values())
+    load = partial(_load, entries=entries, base=base, reader=reader, cache=cache, markers=card.marker_genes)
+    return Dataset(card, infos, load, _patient_notes(infos))
+
+
+def _info(entry: SectionEntry, base: Path, reader: Reader, cache: ArrayCache) -> SectionInfo:
+    image = reader.image(entry, base)
+    tables = reader.tables(entry, base)
+    for path in (*tables, *(() if image is None else (image,))):
+        if not path.exists():
+            raise DataError(
+                f"Section {entry.id}: expected {path}, but there is no such file; mend its card or --data-dir."
+            )
+    # Without id and patient: the same data listed twice must look the same to the check against leaks.
+    content = canonical_hash(
+        {
+            "reader": reader.name,
+            "version": reader.version,
+            "files": [file_sha256(path, cache.root) for path in tables],
+            "image": None if image is None else file_sha256(image, cache.root),
+            "options": {name: getattr(entry, name) for name in _OPTIONS},
+        }
+    )
+    return SectionInfo(entry.id, entry.patient or UNNAMED, image, entry.labels is not None, content)
+
+
+def _patient_notes(infos: tuple[SectionInfo, ...]) -> tuple[str, ...]:
+    notes = []
+    unnamed = [info.id for info in infos if info.patient == UNNAMED]
+    if unnamed:
+        notes.append(
+            f"No patient is named for {', '.join(unnamed)}: leak-free folds cannot be promised, and the patient "
+            "protocol is refused."
+        )
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for info in infos:
+        spellings["".join(c for c in info.patient.casefold() if c.isalnum())].add(info.patient)
+    for found in spellings.values():
+        if len(found) > 1:
+            names = " and ".join(f"'{name}'" for name in sorted(found))
+            notes.append(
+                f"Patients {names} differ in spelling only; if they are one person, the folds leak: mend the card."
+            )
+    return tuple(notes)
+
+
+def _load(
+    info: SectionInfo,
+    entries: dict[str, SectionEntry],
+    base: Path,
+    reader: Reader,
+    cache: ArrayCache,
+    markers: tuple[str, ...],
+) -> Section:
+    entry = entries[info.id]
+
+    def build(writer: EntryWriter) -> None:
+        section = reader.read(entry, base)
+        if section.pixel_xy is not None and entry.pixel_scale is not None:
+            section = replace(section, pixel_xy=section.pixel_xy * entry.pixel_scale)
+        notes = check_placement(section, info.image, entry.pixel_scale is not None)
+        _store(writer, replace(section, notes=(*section.notes, *notes)))
+
+    stored = cache.get("sections", info.content, build)
+    arrays, metadata = stored.arrays, stored.metadata
+    spots, genes = _names(arrays["spots"]), _names(arrays["genes"])
+    if markers and not set(markers) & set(genes):
+        raise DataError(
+            f"Section {info.id}: expected some of the card's markers ({', '.join(markers[:3])}, ...) among its "
+            "genes, found none of "
+            f"them (its genes are {', '.join(genes[:3])}, ...); name the column of gene symbols with 'symbols:', or "
+            "mend the markers."
+        )
+    counts = sparse.csr_matrix(
+        tuple(np.asarray(arrays[name]) for name in ("data", "indices", "indptr")), shape=(len(spots), len(genes))
+    )
+    counts.has_canonical_format = True
+    return Section(
+        id=info.id,
+        patient=info.patient,
+        counts=counts,
+        genes=genes,
+        spots=spots,
+        array_xy=arrays["array_xy"],
+        pixel_xy=arrays.get("pixel_xy"),
+        image=info.image,
+        microns_per_pixel=metadata["microns_per_pixel"],
+        spot_diameter=metadata["spot_diameter"],
+        labels=_names(arrays["labels"]) if "labels" in arrays else None,
+        content=info.content,
+        notes=tuple(metadata["notes"]),
+    )
+
+
+def _store(writer: EntryWriter, section: Section) -> None:
+    counts = section.counts.copy()
+    counts.sum_duplicates()
+    counts.eliminate_zeros()
+    for name in ("data", "indices", "indptr"):
+        writer.store(name, getattr(counts, name).astype(np.int32, copy=False))
+    writer.store("array_xy", np.asarray(section.array_xy, np.float64))
+    if section.pixel_xy is not None:
+        writer.store("pixel_xy", np.asarray(section.pixel_xy, np.float64))
+    for name, values in (("spots", section.spots), ("genes", section.genes), ("labels", section.labels)):
+        if values is not None:
+            writer.store(name, np.frombuffer("\n".join(values).encode(), np.uint8))
+    writer.metadata = {
+        "microns_per_pixel": section.microns_per_pixel,
+        "spot_diameter": section.spot_diameter,
+        "notes": list(section.notes),
+    }
+
+
+def _names(joined: NDArray[np.uint8]) -> tuple[str, ...]:
+    return tuple(joined.tobytes().decode().split("\n"))

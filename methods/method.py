@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ def _whole_numbers(value: object) -> object:
     return re.findall(r"[^\s,\-\[\]]+", value) if isinstance(value, str) else value
 
 
-WholeNumbers = Annotated[tuple[int, ...], BeforeValidator(_whole_numbers)]
+AsList = BeforeValidator(_whole_numbers)  # annotates a tuple parameter that is also written as 8-5-5-5
 
 
 class Parameters(BaseModel):
@@ -60,7 +60,7 @@ class FitContext:
     Attributes:
         seed: the only source of randomness that a method may use.
         device: a torch device name. precision: arithmetic of the matrix products. threads: of the CPU.
-        directory: a work directory of the cell, for checkpoints; emptied when the cell is done.
+        directory: a work directory of the cell, for checkpoints, emptied when the cell is done; None for none.
         select: what early stopping minimises on the validation cohort: "mse", or "pcc" (its negative).
         max_epochs: an upper bound on the epochs, or None for the method's own.
         backbone: file of weights for `Inputs.backbone`, "random", or None where the method declared none.
@@ -73,7 +73,7 @@ class FitContext:
     device: str = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = 1
-    directory: Path = Path()
+    directory: Path | None = None
     select: Literal["mse", "pcc"] = "mse"
     max_epochs: int | None = None
     backbone: Path | Literal["random"] | None = None

@@ -22,6 +22,7 @@ HERE = "qbench"
 
 _shipped = {
     "qca": "qbench.methods.qca.method:QCA",
+    "bleep": "qbench.methods.bleep.method:BLEEP",
     "mean": "qbench.methods.controls.mean:Mean",
     "ridge": "qbench.methods.controls.ridge:Ridge",
     "knn": "qbench.methods.controls.knn:NearestNeighbours",

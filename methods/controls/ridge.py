@@ -62,8 +62,8 @@ class Ridge(Method):
                 if (figure := to_minimise(scores, context.select)) < best:
                     best, alpha, kept = figure, candidate, scores
             context.report(0, {"alpha": float(alpha), **kept})
-            if alpha in (ALPHAS[0], ALPHAS[-1]):
-                context.warn(f"{self.name}: the best alpha on validation, {alpha:g}, is at the edge of the grid.")
+            if alpha == ALPHAS[-1]:
+                context.warn(f"{self.name}: validation prefers the largest alpha ({alpha:g}), almost the mean.")
         self._weights: NDArray[np.float64] = weights(float(alpha))
 
     def predict(self, section: SealedSection) -> NDArray[np.float32]:

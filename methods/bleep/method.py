@@ -1,0 +1,157 @@
+"""BLEEP (Xie et al., NeurIPS 2023; bowang-lab/BLEEP): contrastive embedding of patches and spots, then retrieval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...datasets.cohort import Cohort, SealedSection
+from ..method import FitContext, Inputs, Method
+from ..selection import validation_scores
+from .parameters import BLEEPParameters
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from ..image_side import ImageSide
+    from ..images import ImageSource
+    from .network import BLEEPNetwork
+
+PREDICT_BATCH = 128
+EMBED_ROWS = 8192  # reference spots embedded at a time
+
+
+class BLEEP(Method):
+    """Embeds patch and expression together; predicts the expression of the training spots nearest to a patch.
+
+    References are the training spots alone: neither validation nor test expression is ever retrieved.
+    """
+
+    name = "bleep"
+    Parameters = BLEEPParameters
+    network: BLEEPNetwork
+
+    @classmethod
+    def inputs(cls, parameters: Any) -> Inputs:
+        if parameters.image_encoder == "finetune":
+            return Inputs(patches=True, backbone=parameters.backbone)
+        return Inputs(encoders=("",))
+
+    def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
+        import torch
+
+        from ..image_side import ImageSide
+        from ..training import run, seeded
+        from .network import contrastive_loss
+
+        p = self.parameters
+        self.genes = train.genes
+        device = torch.device(context.device)
+        with seeded(context):
+            backbone = None
+            if p.image_encoder == "finetune":
+                self._image = ImageSide.of_patches(train, p.backbone)
+                backbone = self._image.build_backbone(context.backbone, context.seed)
+            else:
+                self._image = ImageSide.of_features(train)
+            self.network = network = self._build(self._image, backbone).to(device)
+            source = self._image.source(train, device, p.feature_noise, p.augment)
+            self._expression = torch.from_numpy(np.ascontiguousarray(train.target)).to(device)
+
+            def prepare(rows: Tensor) -> tuple[Tensor, Tensor]:
+                return rows, source.prepare(rows)
+
+            def loss(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+                rows, images = batch
+                image, spot = network(source.ready(images, training=True), self._expression[rows.to(device)])
+                return contrastive_loss(image, spot, p.temperature), {"chance": torch.tensor(math.log(len(rows)))}
+
+            validate = None
+            if validation is not None:
+                validate = self._validator(validation, self._image.source(validation, device), device)
+            run(network, len(train), loss, p, context, validate=validate, prepare=prepare, drop_last=True)
+            self._references = self._embed(self._expression)
+
+    def predict(self, section: SealedSection) -> NDArray[np.float32]:
+        import torch
+
+        from ..images import device_of, run_batches
+        from .network import retrieve
+
+        device = device_of(self.network)
+        queries = run_batches(
+            self.network, self._image.source(section, device), PREDICT_BATCH, self.network.embed_image
+        )
+        references, expression = self._references.to(device), self._expression.to(device)
+        p = self.parameters
+        found = retrieve(torch.from_numpy(queries).to(device), references, expression, p.retrieval, p.k)
+        return np.asarray(found.float().cpu().numpy())
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        from ..training import to_arrays
+
+        return {
+            **to_arrays(self.network),
+            **self._image.state(),
+            "reference.embedding": self._references.cpu().numpy(),
+            "reference.expression": self._expression.cpu().numpy(),
+        }
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        import torch
+
+        from ..image_side import ImageSide
+        from ..training import from_arrays
+
+        state = dict(state)
+        self._references = torch.from_numpy(state.pop("reference.embedding"))
+        self._expression = torch.from_numpy(state.pop("reference.expression"))
+        tuned = self.parameters.image_encoder == "finetune"
+        self._image = ImageSide.restore(state, self.parameters.backbone if tuned else None)
+        self.network = self._build(self._image, self._image.build_backbone("random") if tuned else None)
+        from_arrays(self.network, state)
+
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+    def _build(self, image: ImageSide, backbone: nn.Module | None) -> BLEEPNetwork:
+        from ..image_side import feature_count
+        from .network import BLEEPNetwork
+
+        width = image.width if backbone is None else feature_count(backbone)
+        p = self.parameters
+        return BLEEPNetwork(len(self.genes), width, p.projection, p.dropout, backbone)
+
+    def _embed(self, expression: Tensor) -> Tensor:
+        """Spot embeddings (n, width), float32, in evaluation mode."""
+        import torch
+
+        self.network.eval()
+        with torch.inference_mode():
+            return torch.cat([self.network.embed_expression(part).float() for part in expression.split(EMBED_ROWS)])
+
+    def _validator(
+        self, validation: Cohort, source: ImageSource, device: torch.device
+    ) -> Callable[[], dict[str, float]]:
+        """MSE and PCC of the retrieved expression, and how often a patch finds its own spot among the validation spots."""
+        import torch
+
+        from ..images import run_batches
+        from .network import retrieval_recall, retrieve
+
+        p = self.parameters
+        own = torch.from_numpy(np.ascontiguousarray(validation.target)).to(device)
+
+        def validate() -> dict[str, float]:
+            image = run_batches(self.network, source, PREDICT_BATCH, self.network.embed_image)
+            queries = torch.from_numpy(image).to(device)
+            found = retrieve(queries, self._embed(self._expression), self._expression, p.retrieval, p.k)
+            scores = validation_scores(found.cpu().numpy(), validation.target, validation.boundaries)
+            return {**scores, **retrieval_recall(queries, self._embed(own))}
+
+        return validate

@@ -1,0 +1,88 @@
+"""The image input of a method in both profiles: frozen features, z-scored, or patches for a backbone that it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ..datasets.cohort import Cohort, SealedSection
+from ..errors import MethodError
+from .encoders.build import build_network
+from .encoders.registry import card
+from .images import FeatureSource, ImageSource, PatchSource
+from .scaling import Scaling
+
+
+@dataclass(frozen=True)
+class ImageSide:
+    """How a method turns a section's image into its network's input.
+
+    Attributes:
+        backbone: name of the network that reads patches, or None for frozen features.
+        mean, sd: float64, per feature (d,), or per channel (3,) of pixels over 255.
+        patch_size: edge of the patches in pixels; 0 for features.
+    """
+
+    backbone: str | None
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+    patch_size: int = 0
+
+    @classmethod
+    def of_features(cls, train: Cohort) -> Self:
+        """z-scores over the training spots of the run's encoder."""
+        scaling = Scaling.fit(train.features())
+        return cls(None, scaling.mean, scaling.sd)
+
+    @classmethod
+    def of_patches(cls, train: Cohort, backbone: str) -> Self:
+        """Patches, normalised as the backbone's weights were trained with."""
+        found = card(backbone)
+        return cls(backbone, np.array(found.mean), np.array(found.std), train.patches().shape[1])
+
+    @property
+    def width(self) -> int:
+        """Number of features (frozen features only)."""
+        return len(self.mean)
+
+    def build_backbone(self, weights: Path | Literal["random"] | None, seed: int = 0) -> nn.Module:
+        """The network with a pooled output and no classifier; random weights are drawn with `seed`.
+
+        Raises:
+            MethodError: no weights were given.
+        """
+        assert self.backbone is not None
+        if weights is None:
+            raise MethodError(
+                f"Expected weights for the backbone {self.backbone}; name a file with --encoder-weights "
+                f"{self.backbone}=FILE, or ask for --encoder-weights random."
+            )
+        return build_network(self.backbone, weights, seed=seed, image_size=self.patch_size)
+
+    def source(
+        self, side: Cohort | SealedSection, device: torch.device, noise: float = 0.0, augment: bool = False
+    ) -> ImageSource:
+        """The rows of one side; `noise` (features) and `augment` (patches) act in training only."""
+        if self.backbone is None:
+            return FeatureSource(side.features(), Scaling(self.mean, self.sd), device, noise)
+        return PatchSource(side.patches(), self.mean, self.sd, device, augment)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Arrays for `Method.state`, named "image.*"."""
+        return {"image.mean": self.mean, "image.sd": self.sd, "image.patch_size": np.array(self.patch_size)}
+
+    @classmethod
+    def restore(cls, state: dict[str, NDArray[Any]], backbone: str | None) -> Self:
+        """The inverse of `state`; takes its arrays out of the dictionary."""
+        return cls(backbone, state.pop("image.mean"), state.pop("image.sd"), int(state.pop("image.patch_size")))
+
+
+def feature_count(backbone: nn.Module) -> int:
+    """Width of a backbone's pooled output."""
+    return int(backbone.num_features)  # type: ignore[arg-type]

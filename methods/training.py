@@ -1,0 +1,311 @@
+"""The training loop that every trained method shares: mini-batches, validation, early stopping, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ..errors import MethodError
+from .checkpoint import read_checkpoint, write_checkpoint
+from .method import FitContext, Parameters
+from .selection import to_minimise
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+CHECKPOINT_SECONDS = 20.0  # epochs shorter than this share a checkpoint, or writing would outweigh training
+
+
+class TrainingParameters(Parameters):
+    """What the loop itself reads; methods add their own."""
+
+    optimiser: Literal["adamw", "adam", "sgd"] = Field("adamw", description="Optimiser, fused where torch offers it.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size, for a loss that is a mean over the batch.")
+    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum; read by sgd only.")
+    weight_decay: float = Field(0.0, ge=0, le=10, description="Decoupled in adamw, added to the gradient otherwise.")
+    batch_size: int = Field(128, ge=1, le=65_536, description="Spots in a step (sections for whole-section methods).")
+    accumulate: int = Field(1, ge=1, le=1024, description="Batches whose gradients are averaged before a step.")
+    epochs: int = Field(100, ge=1, le=100_000, description="Most passes over the training spots.")
+    patience: int = Field(
+        20,
+        ge=0,
+        le=100_000,
+        description="Epochs without a better validation figure before stopping; 0 never stops early.",
+    )
+    clip_norm: float = Field(0.0, ge=0, description="Largest norm of the whole gradient; 0 does not clip.")
+
+
+@contextmanager
+def seeded(context: FitContext) -> Iterator[None]:
+    """Everything random inside comes from the context's seed; the caller's random state is put back afterwards."""
+    import torch
+
+    cuda = torch.device(context.device).type == "cuda"
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if cuda else []):
+        torch.manual_seed(context.seed)
+        torch.set_flush_denormal(True)  # saturated softmaxes make denormals, ten times slower
+        torch.backends.cudnn.deterministic = True
+        yield
+
+
+@contextmanager
+def arithmetic(context: FitContext) -> Iterator[None]:
+    """Matrix products in the context's precision: bf16 through autocast, or fp32."""
+    import torch
+
+    device = torch.device(context.device).type
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=context.precision == "bf16"):
+        yield
+
+
+@contextmanager
+def memory_named(hint: str) -> Iterator[None]:
+    """An allocation that fails becomes one sentence that ends in `hint`, the option to change."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        short = isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+        if not short:
+            raise
+        raise MethodError(
+            f"A batch does not fit into memory ({(text or 'of the host').splitlines()[0]}); {hint}."
+        ) from error
+
+
+def run(
+    network: nn.Module,
+    n: int,
+    loss: Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]],
+    parameters: TrainingParameters,
+    context: FitContext,
+    *,
+    validate: Callable[[], dict[str, float]] | None,
+    prepare: Callable[[Tensor], Any] | None = None,
+    monitor: Callable[[], Mapping[str, float]] | None = None,
+    drop_last: bool = False,
+    memory_hint: str = "set a smaller batch_size",
+) -> None:
+    """Train in place; the network ends in evaluation mode, in the state of the best epoch on validation.
+
+    Without a validation cohort it runs all epochs and keeps the last state. An epoch's order is drawn from the seed.
+    A checkpoint in `context.directory` is picked up where it stopped; the result is that of an undisturbed run.
+
+    Args:
+        network: on the context's device. n: number of rows that are shuffled and cut into batches.
+        loss: from a batch to a scalar that is a mean over it, and figures to average over the epoch.
+        validate: `validation_scores` of the network as it is, called in evaluation mode without gradients; or None.
+        prepare: from row numbers, int64 (batch,) on the host, to what `loss` gets; runs in a thread, one batch ahead.
+        monitor: further figures at the end of an epoch, in evaluation mode without gradients.
+        drop_last: leave out the last, smaller batch where there is a full one (for losses over pairs in a batch).
+        memory_hint: what to change where a batch does not fit.
+
+    Raises:
+        MethodError: a loss that is not finite, or a batch too large for memory.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(context.seed)
+    optimiser = _optimiser(network, parameters)
+    progress = _Progress(network, optimiser, generator, context)
+    epochs = parameters.epochs if context.max_epochs is None else min(parameters.epochs, context.max_epochs)
+    stop = progress.resume()
+    load = prepare or (lambda rows: rows)
+    last_saved = time.monotonic()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        for epoch in range(progress.epoch + 1, epochs + 1):
+            if stop:
+                break
+            network.train()
+            batches = _batches(n, parameters.batch_size, generator, drop_last)
+            with memory_named(f"{memory_hint} (now {parameters.batch_size})"):
+                figures = _epoch(
+                    network,
+                    optimiser,
+                    batches,
+                    loss=loss,
+                    prepare=load,
+                    pool=pool,
+                    parameters=parameters,
+                    context=context,
+                )
+                _check(figures["loss"], epoch, parameters)
+                network.eval()
+                with torch.inference_mode(), arithmetic(context):
+                    if validate is not None:
+                        figures |= validate()
+                    if monitor is not None:
+                        figures |= monitor()
+            progress.note(epoch, figures, validate is not None)
+            stop = context.report(epoch, figures)
+            stop |= validate is not None and 0 < parameters.patience <= epoch - progress.best_epoch
+            progress.stopped = stop
+            if context.directory is not None and time.monotonic() - last_saved > CHECKPOINT_SECONDS:
+                progress.save(context.directory)
+                last_saved = time.monotonic()
+    progress.restore_best()
+    network.eval()
+
+
+def _epoch(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batches: list[Tensor],
+    *,
+    loss: Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]],
+    prepare: Callable[[Tensor], Any],
+    pool: ThreadPoolExecutor,
+    parameters: TrainingParameters,
+    context: FitContext,
+) -> dict[str, float]:
+    """One pass; the mean of the loss and of its figures over the batches, weighted by their rows."""
+    import torch
+
+    sums: dict[str, Tensor] = {}
+    ahead = pool.submit(prepare, batches[0])
+    for i, rows in enumerate(batches):
+        batch = ahead.result()
+        if i + 1 < len(batches):
+            ahead = pool.submit(prepare, batches[i + 1])
+        with arithmetic(context):
+            value, figures = loss(batch)
+        group = min(parameters.accumulate, len(batches) - i // parameters.accumulate * parameters.accumulate)
+        (value / group).backward()
+        if (i + 1) % parameters.accumulate == 0 or i + 1 == len(batches):
+            if parameters.clip_norm:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), parameters.clip_norm)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        for name, figure in {"loss": value, **figures}.items():
+            sums[name] = sums.get(name, torch.zeros((), device=value.device)) + figure.detach().float() * len(rows)
+    total = sum(map(len, batches))
+    return {name: float(figure) / total for name, figure in sums.items()}
+
+
+def _check(loss: float, epoch: int, parameters: TrainingParameters) -> None:
+    if not math.isfinite(loss):
+        raise MethodError(
+            f"Expected a finite training loss, found {loss} in epoch {epoch}; "
+            f"set a smaller learning_rate (now {parameters.learning_rate:g}) or clip_norm=1."
+        )
+
+
+def _batches(n: int, size: int, generator: torch.Generator, drop_last: bool) -> list[Tensor]:
+    import torch
+
+    batches = list(torch.randperm(n, generator=generator).split(size))
+    return batches[:-1] if drop_last and len(batches) > 1 and len(batches[-1]) < size else batches
+
+
+def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.optim.Optimizer:
+    import torch
+
+    trained = [p for p in network.parameters() if p.requires_grad]
+    common: dict[str, Any] = {"lr": parameters.learning_rate, "weight_decay": parameters.weight_decay, "fused": True}
+    if parameters.optimiser == "sgd":
+        return torch.optim.SGD(trained, momentum=parameters.momentum, **common)
+    return (torch.optim.AdamW if parameters.optimiser == "adamw" else torch.optim.Adam)(trained, **common)
+
+
+class _Progress:
+    """Where training stands: the best state so far, and what a checkpoint holds."""
+
+    def __init__(
+        self, network: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, context: FitContext
+    ) -> None:
+        self._network, self._optimiser, self._generator, self._context = network, optimiser, generator, context
+        self.epoch = 0
+        self.best_epoch = 0
+        self.stopped = False
+        self._best = math.inf
+        self._state: dict[str, Tensor] = {}
+
+    def note(self, epoch: int, figures: dict[str, float], validated: bool) -> None:
+        self.epoch = epoch
+        figure = to_minimise(figures, self._context.select) if validated else -epoch
+        if not validated:
+            self.best_epoch = epoch
+        elif figure < self._best or not self._state:
+            self._best, self.best_epoch = figure, epoch
+            self._state = {k: v.detach().clone() for k, v in self._network.state_dict().items()}
+
+    def restore_best(self) -> None:
+        if self._state:
+            self._network.load_state_dict(self._state)
+        self._context.selected_epoch = self.best_epoch or None
+
+    def save(self, directory: Path) -> None:
+        import torch
+
+        cuda = torch.device(self._context.device).type == "cuda"
+        write_checkpoint(
+            directory,
+            {
+                "epoch": self.epoch,
+                "best_epoch": self.best_epoch,
+                "best": self._best,
+                "stopped": self.stopped,
+                "state": self._state,
+                "network": self._network.state_dict(),
+                "optimiser": self._optimiser.state_dict(),
+                "order": self._generator.get_state(),
+                "random": torch.get_rng_state(),
+                "random_cuda": torch.cuda.get_rng_state() if cuda else None,
+                "history": self._context.history,
+                "warnings": self._context.warnings,
+            },
+        )
+
+    def resume(self) -> bool:
+        """Take up a checkpoint where there is one; returns whether it had stopped."""
+        import torch
+
+        directory = self._context.directory
+        found = None if directory is None else read_checkpoint(directory, self._context)
+        if found is None:
+            return False
+        self.epoch, self.best_epoch, self.stopped = found["epoch"], found["best_epoch"], found["stopped"]
+        self._best = found["best"]
+        self._network.load_state_dict(found["network"])
+        device = next(self._network.parameters()).device
+        self._state = {k: v.to(device) for k, v in found["state"].items()}
+        self._optimiser.load_state_dict(found["optimiser"])
+        self._generator.set_state(found["order"])
+        torch.set_rng_state(found["random"])
+        if found["random_cuda"] is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(found["random_cuda"])
+        self._context.history[:] = found["history"]
+        self._context.warnings[:] = found["warnings"]
+        return bool(self.stopped)
+
+
+def to_arrays(network: nn.Module) -> dict[str, NDArray[Any]]:
+    """A network's weights and buffers as float32 or integer arrays, for `Method.state`."""
+    return {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in network.state_dict().items()}
+
+
+def from_arrays(network: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """The inverse of `to_arrays`, strictly.
+
+    Raises:
+        MethodError: arrays that do not fit the network.
+    """
+    import torch
+
+    try:
+        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
+    except RuntimeError as error:
+        raise MethodError(
+            f"Expected weights of this method's network, but {' '.join(str(error).split())}; fit or convert it again."
+        ) from error
+    network.eval()

@@ -67,8 +67,8 @@ class Archive(_Part):
     Attributes:
         url: of the file. sha256: where it is known beforehand.
         password: name of the password that opens it; given on the command line or in the environment, never kept here.
-        place: pattern (regular expression over a member's path) -> its path in the data folder, with groups as \\1; first match
-            wins, members that match none are left out.
+        place: regular expression over a member's path -> its path in the data folder, groups as \\1; the first match wins,
+            members that match none are left out.
     """
 
     url: str

@@ -11,7 +11,9 @@ A patient is a letter, its sections are numbered. Anything else in these folders
 from __future__ import annotations
 
 import csv
+import gzip
 import re
+import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,12 +89,12 @@ def _base(card: DatasetCard, data_dir: Path | None) -> Path:
 
 
 def _files(base: Path, section: str, counts: Path) -> _Files:
-    selection = base / "ST-spotfiles" / f"{section}_selection.tsv"
+    selection = _packed(base / "ST-spotfiles" / f"{section}_selection.tsv")
     if not selection.is_file():
         raise DataError(
             f"Section {section} has counts in {counts} but no coordinates: expected {selection}; fetch it too."
         )
-    labels = base / "ST-pat" / "lbl" / f"{section}_labeled_coordinates.tsv"
+    labels = _packed(base / "ST-pat" / "lbl" / f"{section}_labeled_coordinates.tsv")
     folder = base / "ST-imgs" / section[0] / section
     images = sorted(
         path
@@ -105,6 +107,12 @@ def _files(base: Path, section: str, counts: Path) -> _Files:
             "leave only the full-resolution H&E image there."
         )
     return _Files(counts, selection, labels if labels.is_file() else None, images[0] if images else None)
+
+
+def _packed(path: Path) -> Path:
+    """The table, or its gzipped form where only that is there, as in the archives of the public record."""
+    gzipped = path.with_name(f"{path.name}.gz")
+    return gzipped if gzipped.is_file() and not path.is_file() else path
 
 
 def _info(section: str, files: _Files, cache: ArrayCache) -> SectionInfo:
@@ -233,13 +241,15 @@ def _read_labels(path: Path) -> dict[str, str]:
 def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """The named columns of a small table, with row numbers."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") if path.suffix == ".gz" else path.open(
+            encoding="utf-8-sig", newline=""
+        ) as file:
             reader = csv.DictReader(file, delimiter="\t")
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             if missing:
                 raise DataError(f"Expected columns {', '.join(columns)} in {path}, found no {', '.join(missing)}.")
             return [(i, {column: row[column] or "" for column in columns}) for i, row in enumerate(reader, start=1)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"Expected a readable table in {path}, but {error}; fetch the file again.") from error
 
 

@@ -26,6 +26,7 @@ from .entry import HEADER, Damaged, Entry, EntryWriter, check_entry, open_entry,
 _log = logging.getLogger("qbench")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
 def default_root() -> Path:
@@ -74,11 +75,14 @@ class ArrayCache:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot name a cache entry")
         folder = self.root / kind / key
-        if (entry := self._open(folder)) is not None:
-            return entry
-        with self._writing(), self._lock(kind, key):
+        with self._explained():
+            return self._open(folder) or self._build(folder, build)
+
+    def _build(self, folder: Path, build: Callable[[EntryWriter], None]) -> Entry:
+        kind, key = folder.parent.name, folder.name
+        with self._lock(kind, key):
             if (entry := self._open(folder, warn=True)) is not None:
-                return entry
+                return entry  # another process built it while this one waited
             for left in self._leftovers(kind, key):
                 shutil.rmtree(left)
             temporary = folder.with_name(f".{key}.{secrets.token_hex(4)}.tmp")
@@ -104,7 +108,7 @@ class ArrayCache:
 
     def remove(self, kind: str, key: str) -> None:
         """Remove an entry; processes that have it open keep their view of it."""
-        with self._writing(), self._lock(kind, key):
+        with self._explained(), self._lock(kind, key):
             self._discard(self.root / kind / key)
 
     def gc(self, max_bytes: int | None = None) -> Collected:
@@ -182,7 +186,7 @@ class ArrayCache:
             lock.release()
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -191,10 +195,10 @@ class ArrayCache:
                     f"Expected room for a cache entry in {self.root}, but the disk is full; free some space "
                     "(`qbench cache gc`) or set QBENCH_CACHE to a folder on another disk."
                 ) from error
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and str(self.root) in str(error.filename or ""):
+            if error.errno in _CLOSED and str(error.filename or "").startswith(str(self.root)):
                 raise DataError(
-                    f"Expected to write to the cache folder {self.root}, but it is not allowed; "
-                    "set QBENCH_CACHE to a folder that you can write to."
+                    f"Expected a folder that can be written at {self.root}, but {error.strerror}: {error.filename}; "
+                    "set QBENCH_CACHE to another folder."
                 ) from error
             raise
 

@@ -142,7 +142,7 @@ def card(name: str) -> DatasetCard:
                 f"Expected a dataset's card at {path}, but there is no such file; write one with 'qbench data add'."
             )
         return read_card(path)
-    if name not in names():
+    if name not in _shipped():
         raise unknown("dataset", name, names())
     return _shipped_card(name)
 
@@ -199,7 +199,7 @@ def _path(name: str) -> Path | None:
     """The file of a card that is not one of ours, or None."""
     if name.endswith((".yaml", ".yml")):
         return Path(name)
-    return _plugins()[name][0] if name in _plugins() and name not in _shipped() else None
+    return _plugins()[name][0] if name not in _shipped() and name in _plugins() else None
 
 
 @cache

@@ -1,0 +1,102 @@
+"""The leaderboard as one self-contained HTML file: nothing is loaded from anywhere, every text is shown as text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from .page_data import table_data
+from .page_maps import METHODS, Thumbnail, map_data, map_genes
+from .reported import read_reported
+from .table import Table
+
+LARGEST = 25_000_000  # bytes of the file
+_MAPS = 14_000_000  # bytes of map values before base64; what is left holds pictures, tables and genes
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
+_SCRIPTS = ("core.js", "charts.js", "table.js", "drawer.js", "maps.js", "main.js")
+
+
+def render_page(
+    tables: Sequence[Table],
+    folders: Mapping[str, Path],
+    thumbnails: Mapping[tuple[str, str], Thumbnail] | None = None,
+    genes: Sequence[str] = (),
+) -> str:
+    """The page's HTML.
+
+    Args:
+        tables: as `summarise` and `ceiling.with_ceilings` made them.
+        folders: cell -> folder, for predictions and scores; without them the page has no maps and no genes.
+        thumbnails: (dataset, section) -> picture under the spots.
+        genes: shown on the maps before the markers.
+
+    Raises:
+        DataError: a page above 25 MB.
+    """
+    thumbnails = thumbnails or {}
+    chosen = [map_genes(table, folders, genes) for table in tables]
+    kept, note = _fit(tables, folders, chosen)
+    reported = read_reported()
+    data: dict[str, Any] = {"tables": [], "note": note, "images": {}}
+    for table, wanted in zip(tables, kept, strict=True):
+        maps = map_data(table, folders, wanted, thumbnails)
+        data["tables"].append({**table_data(table, folders, reported), "maps": maps})
+        for section in () if maps is None else [s for s, held in maps["sections"].items() if held["image"]]:
+            key = (table.protocol.dataset, section)
+            data["images"]["/".join(key)] = thumbnails[key].uri
+    page = _fill(data)
+    if (size := len(page.encode())) > LARGEST:
+        raise DataError(
+            f"Expected a page of at most {LARGEST // 10**6} MB, found {size / 1e6:.0f} MB; "
+            "give a runs folder with fewer protocols, or smaller thumbnails."
+        )
+    return page
+
+
+def _fit(
+    tables: Sequence[Table], folders: Mapping[str, Path], chosen: Sequence[Sequence[str]]
+) -> tuple[list[Sequence[str]], str]:
+    """As many genes of each table as the maps' share of the file can hold, and a note if some are left out."""
+    spots = [_spots(table) for table in tables]
+    needed = sum(n * len(genes) * (1 + METHODS) for n, genes in zip(spots, chosen, strict=True))
+    if needed <= _MAPS:
+        return list(chosen), ""
+    most = max(1, int(max(len(genes) for genes in chosen) * _MAPS / needed))
+    note = f"The maps hold the first {most} genes of each table, so that the file stays below {LARGEST // 10**6} MB."
+    return [genes[:most] for genes in chosen], note
+
+
+def _spots(table: Table) -> int:
+    return sum({r.fold.name: r.fold.n_test_spots for row in table.rows for r in row.records}.values())
+
+
+def _fill(data: dict[str, Any]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True)
+    script = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    page = environment.get_template("page.html").render(
+        style=_trusted((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=_trusted(script),
+        digest=digest,
+        data=_trusted(script_json(data)),
+    )
+    return page
+
+
+def script_json(data: Any) -> str:
+    """JSON that can stand inside a script element: no character of it can end the element or start another."""
+    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _trusted(text: str) -> Any:
+    import markupsafe
+
+    return markupsafe.Markup(text)

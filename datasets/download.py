@@ -41,7 +41,12 @@ def download(url: str, path: Path, expected: Expected, progress: Progress | None
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + PART)
     resumed = part.exists() and part.stat().st_size > 0
-    _transfer(url, part, path.name, progress)
+    try:
+        _transfer(url, part, path.name, progress)
+    except DataError:
+        if not part.stat().st_size:
+            part.unlink()  # nothing arrived: nothing is left
+        raise
     try:
         found = check(part, url, expected)
     except IntegrityError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 import os
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigurationError, DataError, IntegrityError, unknown
+from ..errors import ConfigurationError, DataError, IntegrityError, QbenchError, unknown
 from .card_parts import ArchiveSource, RepositorySource
 from .download import Expected, Progress, check, download
 from .hashing import plain_sha256
@@ -66,10 +67,15 @@ def fetch(
         return out
     to.mkdir(parents=True, exist_ok=True)
     before = set(record.files)
-    if isinstance(chosen, RepositorySource):
-        _from_repository(chosen, to, record, out, progress)
-    else:
-        _from_archives(chosen, to, record, out, passwords or {}, progress)
+    try:
+        if isinstance(chosen, RepositorySource):
+            _from_repository(chosen, to, record, out, progress)
+        else:
+            _from_archives(chosen, to, record, out, passwords or {}, progress)
+    except QbenchError:
+        with contextlib.suppress(OSError):
+            to.rmdir()  # empty: nothing came, so nothing is left behind
+        raise
     record.complete = name
     record.write()
     first = [path for path in out.new if path not in before]

@@ -69,7 +69,7 @@ def info(
     load_plugins(plugin or ())
     if name in methods.names():
         found = _method(name)
-    elif name in datasets.names():
+    elif name in datasets.names() or name.endswith((".yaml", ".yml")):
         found = {"dataset": name, **datasets.card(name).model_dump(mode="json")}
     elif name in encoders.names():
         found = {"encoder": name, **encoders.card(name).model_dump(mode="json")}
@@ -102,7 +102,12 @@ def _datasets() -> list[dict[str, Any]]:
     from ...datasets import registry
 
     return [
-        {"name": name, "what": registry.card(name).title, "simulated": "yes" if registry.card(name).simulated else "no"}
+        {
+            "name": name,
+            "what": registry.card(name).title,
+            "simulated": "yes" if registry.card(name).simulated else "no",
+            "origin": registry.origin(name),
+        }
         for name in registry.names()
     ]
 

@@ -35,6 +35,7 @@ class IntegrityError(QbenchError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
     """An error for an unknown name that lists the known ones, the closest first."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
+    folded = {known_name.lower(): known_name for known_name in names}  # "a1" means A1, not B1
+    close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    hint = f" Did you mean '{folded[close[0]]}'?" if close else ""
     return ConfigurationError(f"There is no {kind} named '{name}'.{hint} Known: {', '.join(names) or 'none'}.")

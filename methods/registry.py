@@ -22,6 +22,8 @@ HERE = "qbench"
 
 _shipped = {
     "qca": "qbench.methods.qca.method:QCA",
+    "stnet": "qbench.methods.stnet.method:STNet",
+    "histogene": "qbench.methods.histogene.method:HisToGene",
     "bleep": "qbench.methods.bleep.method:BLEEP",
     "mean": "qbench.methods.controls.mean:Mean",
     "ridge": "qbench.methods.controls.ridge:Ridge",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datasets.cohort import Cohort, SealedSection
+from ...errors import MethodError
 from ..method import FitContext, Inputs, Method
 from ..selection import validation_scores
 from .parameters import BLEEPParameters
@@ -83,6 +84,11 @@ class BLEEP(Method):
         from ..images import device_of, run_batches
         from .network import retrieve
 
+        if not len(self._references):
+            raise MethodError(
+                "This bleep was converted from public weights and holds no reference spots, so it embeds but cannot "
+                "retrieve; use its network, or fit it with qbench."
+            )
         device = device_of(self.network)
         queries = run_batches(
             self.network, self._image.source(section, device), PREDICT_BATCH, self.network.embed_image

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, softmax
 
+from ..precision import full, outside_autocast
+
 
 class ProjectionHead(nn.Module):
     """Linear, GELU, Linear, dropout, plus the first Linear's output, LayerNorm: (n, inputs) -> (n, width)."""
@@ -50,13 +52,13 @@ class BLEEPNetwork(nn.Module):
         return self.embed_image(image), self.embed_expression(expression)
 
 
+@outside_autocast
 def contrastive_loss(image: Tensor, spot: Tensor, temperature: float) -> Tensor:
     """Mean over rows of the cross entropy with smoothed targets, both ways; embeddings (n, width), gradient not stopped.
 
     logits = Z_spot Z_img^T / t; targets = softmax over rows of (Z_img Z_img^T + Z_spot Z_spot^T) / 2 / t; the loss is the mean of
     CE(logits, targets) and CE(logits^T, targets^T), as in the public code.
     """
-    image, spot = image.float(), spot.float()
     logits = spot @ image.T / temperature
     targets = softmax((image @ image.T + spot @ spot.T) / 2 / temperature, dim=-1)
     by_spot = -(targets * log_softmax(logits, dim=-1)).sum(dim=1)
@@ -74,8 +76,8 @@ def retrieval_recall(image: Tensor, spot: Tensor, ks: tuple[int, ...] = (1, 10, 
 
 
 def unit(embedding: Tensor) -> Tensor:
-    """Rows of length 1, float32."""
-    return nn.functional.normalize(embedding.float(), dim=-1)
+    """Rows of length 1, at least float32."""
+    return nn.functional.normalize(full(embedding), dim=-1)
 
 
 def retrieve(

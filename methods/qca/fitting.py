@@ -44,12 +44,12 @@ class QCATraining:
         total = recon + p.beta * l1_term(network.input_weight, p.l1_reduction)
         figures = {
             "reconstruction": recon,
-            "mse": (decoded[0].float() - expression).square().mean(),
+            "mse": (decoded[0] - expression).square().mean(),
             "l1": l1_term(network.input_weight, p.l1_reduction),
         }
         if p.autoencode:
             again = network.decode(encoded[-1])[0]
-            total = total + p.autoencode * (again.float() - expression).square().mean()
+            total = total + p.autoencode * (again - expression).square().mean()
         if p.alignment != "none":
             align, entropy = alignment_loss(
                 image,

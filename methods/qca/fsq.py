@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..precision import outside_autocast
+
 EPSILON = 1e-3  # room beyond the outermost levels, so that a saturated tanh still rounds onto them
 
 
@@ -52,8 +54,11 @@ class FSQ(nn.Module):
 
         The gradient passes the rounding unchanged. In bf16 the levels would not be exact, so this runs in float32.
         """
-        with torch.autocast(z.device.type, enabled=False):
-            bounded = torch.tanh(z.float() + self._shift) * self._half - self._offset
-            rounded = bounded.detach().round() + (bounded - bounded.detach())  # this order keeps the levels exact
-            index = ((bounded.detach().round() + self._width).long() * self.basis).sum(dim=-1)
-            return (rounded if self.rounding else bounded) / self._width, index
+        return self._quantise(z)
+
+    @outside_autocast
+    def _quantise(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        bounded = torch.tanh(z + self._shift) * self._half - self._offset
+        rounded = bounded.detach().round() + (bounded - bounded.detach())  # this order keeps the levels exact
+        index = ((bounded.detach().round() + self._width).long() * self.basis).sum(dim=-1)
+        return (rounded if self.rounding else bounded) / self._width, index

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
+from ..precision import full, outside_autocast
+
 Alignment = Literal["none", "identical", "asymmetric"]
 
 
+@outside_autocast
 def similarities(features: Tensor, temperature: float) -> Tensor:
     """Cosine similarity of every pair of rows over the temperature: (n, d) -> (n, n), rows are samples."""
-    unit = normalize(features.float(), dim=1)
+    unit = normalize(features, dim=1)
     return unit @ unit.T / temperature
 
 
@@ -65,9 +68,10 @@ def alignment_loss(
     )
 
 
+@outside_autocast
 def rounded(prediction: Tensor) -> Tensor:
     """log1p(round(expm1(x))) of x clamped at 0, with a straight-through gradient (the paper's rounded exponential)."""
-    positive = prediction.float().clamp_min(0.0)
+    positive = prediction.clamp_min(0.0)
     return prediction + (torch.log1p(torch.expm1(positive).round()) - prediction).detach()
 
 
@@ -76,7 +80,7 @@ def reconstruction_loss(
 ) -> Tensor:
     """Sum over the levels of the mean squared difference; level 0 is expression, the last is the quantised features."""
     terms = [
-        ((encoded[level].detach() if stop_grad_encoder_targets else encoded[level]).float() - decoded[level].float())
+        (full(encoded[level].detach() if stop_grad_encoder_targets else encoded[level]) - full(decoded[level]))
         .square()
         .mean()
         for level in levels

@@ -1,0 +1,31 @@
+"""Arithmetic that must not run in bf16: similarities, softmaxes and rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def full(x: Tensor) -> Tensor:
+    """The tensor in float32 where it is narrower; float64 stays."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def outside_autocast(function: Callable[P, R]) -> Callable[P, R]:
+    """The function with autocast off and its narrow tensor arguments widened to float32."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            wide = [full(a) if isinstance(a, Tensor) else a for a in args]
+            return function(*wide, **kwargs)  # type: ignore[arg-type]
+
+    return run

@@ -1,0 +1,133 @@
+"""ST-Net (He et al., Nature Biomedical Engineering 2020; bryanhe/ST-Net): regression from a patch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ...datasets.cohort import Cohort, SealedSection
+from ..method import FitContext, Inputs, Method
+from ..training import TrainingParameters
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ..image_side import ImageSide
+    from .network import STNetNetwork
+
+PREDICT_BATCH = 64
+NORMALISATION_SAMPLE = 12 * 32  # patches: the code estimates mean and sd from twelve batches
+
+
+class STNetParameters(TrainingParameters):
+    """Values and their sources stand in configs/methods/stnet.yaml; the defaults are those of a direct call."""
+
+    image_encoder: Literal["frozen", "finetune"] = Field(
+        "frozen", description="Frozen features below the linear layer, or the backbone trained with it."
+    )
+    backbone: str = Field("densenet121", description="The network that image_encoder=finetune trains.")
+    augment: bool = Field(
+        False, description="Eight symmetries of the patch in training; read by image_encoder=finetune."
+    )
+    average: bool = Field(
+        False,
+        description="Average the prediction over a test patch's eight symmetries; read by image_encoder=finetune.",
+    )
+
+
+class STNet(Method):
+    """Mean squared error regression; the last layer starts with zero weight and the training mean as bias."""
+
+    name = "stnet"
+    Parameters = STNetParameters
+    network: STNetNetwork
+
+    @classmethod
+    def inputs(cls, parameters: Any) -> Inputs:
+        if parameters.image_encoder == "finetune":
+            return Inputs(patches=True, backbone=parameters.backbone)
+        return Inputs(encoders=("",))
+
+    def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
+        import torch
+
+        from ..image_side import ImageSide
+        from ..images import validator
+        from ..training import run, seeded
+        from .network import initialise
+
+        p = self.parameters
+        self.genes = train.genes
+        device = torch.device(context.device)
+        with seeded(context):
+            backbone = None
+            if p.image_encoder == "finetune":
+                side = ImageSide.of_patches(train, p.backbone)
+                mean, sd = channel_statistics(train)
+                self._image = replace(side, mean=mean, sd=sd)
+                backbone = side.build_backbone(context.backbone, context.seed)
+            else:
+                self._image = ImageSide.of_features(train)
+            self.network = network = self._build(self._image, backbone).to(device)
+            target = torch.from_numpy(np.asarray(train.target)).to(device)
+            initialise(network, target.mean(dim=0))
+            source = self._image.source(train, device, augment=p.augment)
+
+            def prepare(rows: Tensor) -> tuple[Tensor, Tensor]:
+                return rows, source.prepare(rows)
+
+            def loss(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+                rows, images = batch
+                predicted = network(source.ready(images, training=True))
+                return (predicted - target[rows.to(device)]).square().mean(), {}
+
+            validate = None
+            if validation is not None:
+                validate = validator(network, self._image.source(validation, device), validation, PREDICT_BATCH)
+            run(network, len(train), loss, p, context, validate=validate, prepare=prepare)
+
+    def predict(self, section: SealedSection) -> NDArray[np.float32]:
+        from ..images import device_of, run_batches
+
+        forward = self.network
+        averaged = self.network.averaged if self._image.backbone is not None and self.parameters.average else None
+        return run_batches(forward, self._image.source(section, device_of(forward)), PREDICT_BATCH, averaged)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        from ..training import to_arrays
+
+        return {**to_arrays(self.network), **self._image.state()}
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        from ..image_side import ImageSide
+        from ..training import from_arrays
+
+        state = dict(state)
+        tuned = self.parameters.image_encoder == "finetune"
+        self._image = ImageSide.restore(state, self.parameters.backbone if tuned else None)
+        self.network = self._build(self._image, self._image.build_backbone("random") if tuned else None)
+        from_arrays(self.network, state)
+
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+    def _build(self, image: ImageSide, backbone: nn.Module | None) -> STNetNetwork:
+        from ..image_side import feature_count
+        from .network import STNetNetwork
+
+        width = image.width if backbone is None else feature_count(backbone)
+        return STNetNetwork(len(self.genes), width, backbone)
+
+
+def channel_statistics(train: Cohort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of red, green and blue over 255, of patches spread evenly over the training spots."""
+    patches = train.patches()
+    rows = np.unique(np.linspace(0, len(patches) - 1, min(NORMALISATION_SAMPLE, len(patches))).astype(np.intp))
+    pixels = patches[rows].reshape(-1, 3)
+    mean = pixels.mean(axis=0, dtype=np.float64) / 255
+    return mean, pixels.std(axis=0, dtype=np.float64) / 255

@@ -68,7 +68,7 @@ def write_cell(
             _write_predictions(temporary / "predictions.h5ad", result)
             if method is not None:
                 method.save(temporary / "model")
-                model = _hash_folder(temporary / "model")
+                model = hash_folder(temporary / "model")
                 record = record.model_copy(update={"hashes": record.hashes.model_copy(update={"model": model})})
         _write_diagnostics(temporary / "diagnostics.npz", history, {} if result is None else result.diagnostics)
         (temporary / "record.json").write_text(record.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
@@ -151,7 +151,8 @@ def _write_diagnostics(path: Path, history: list[dict[str, float]], arrays: dict
     np.savez_compressed(path, **epochs, **arrays)  # type: ignore[arg-type]
 
 
-def _hash_folder(folder: Path) -> str:
+def hash_folder(folder: Path) -> str:
+    """sha256 over the names and bytes of all files below a folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -169,19 +170,17 @@ def read_record(path: Path) -> Record:
     """
     text = path.read_text(encoding="utf-8")
     try:
+        found = json.loads(text).get("schema")
+    except (ValueError, AttributeError):
+        found = None
+    # Asked before anything else: a newer record may well validate, with figures that mean something else.
+    if isinstance(found, int) and found > SCHEMA:
+        raise ConfigurationError(
+            f"{path} was written by a newer qbench (schema {found}, this one reads {SCHEMA}); upgrade qbench to read it."
+        )
+    try:
         return Record.model_validate_json(text)
     except ValidationError as error:
-        import json
-
-        try:
-            found = json.loads(text).get("schema")
-        except (ValueError, AttributeError):
-            found = None
-        if isinstance(found, int) and found > SCHEMA:
-            raise ConfigurationError(
-                f"{path} was written by a newer qbench (schema {found}, this one reads {SCHEMA}); "
-                "upgrade qbench to read it."
-            ) from error
         first = error.errors()[0]
         raise ConfigurationError(
             f"Expected a qbench record in {path}, but {'.'.join(map(str, first['loc'])) or 'the file'}: "

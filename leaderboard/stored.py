@@ -53,6 +53,8 @@ def read_predictions(folder: Path, genes: Sequence[str] | None = None) -> Stored
     from anndata import io
 
     path = folder / "predictions.h5ad"
+    if not path.is_file():
+        raise DataError(f"Expected predictions of qbench in {path}, but the file is missing; run the cell again.")
     try:
         with h5py.File(path) as file:
             obs, names = io.read_elem(file["obs"]), [str(name) for name in io.read_elem(file["var"]).index]
@@ -89,6 +91,8 @@ def read_scores(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFr
     import pyarrow.parquet as pq
 
     path = folder / "scores.parquet"
+    if not path.is_file():
+        raise DataError(f"Expected scores in {path}, but the file is missing; run the cell again.")
     try:
         return pq.read_table(path, columns=None if columns is None else list(columns)).to_pandas()
     except (OSError, pa.ArrowInvalid) as error:

@@ -11,6 +11,7 @@ from qbench.benchmark.result import CellResult, SectionResult
 from qbench.benchmark.store import write_cell
 from qbench.datasets.cohort import SealedSection
 from qbench.datasets.panel import choose_panel
+from qbench.datasets.registry import card
 from qbench.datasets.section import Section
 from qbench.datasets.target import target_values
 from qbench.leaderboard.record import Record
@@ -19,7 +20,7 @@ from scipy import sparse
 from .leaderboard_factory import protocol, record
 
 MARKERS = {"tumour": ("ERBB2", "G3"), "immune": ("<script>alert(1)</script>",)}
-GENES = ("ERBB2", "<script>alert(1)</script>", *(f"G{i}" for i in range(2, 60)))
+GENES = ("ERBB2", "<script>alert(1)</script>", "FTH1", "EEF2", *(f"G{i}" for i in range(2, 58)))
 
 
 def make_section(name: str, patient: str, spots: int = 48, seed: int = 0) -> tuple[Section, np.ndarray]:
@@ -78,7 +79,7 @@ def make_runs(
                     prediction = np.maximum(quality * known + (1 - quality) * noise, 0).astype(np.float32)
                     results.append(SectionResult(_seal(section, panel.genes), prediction))
                 result = CellResult(results, 1.0, 0.1, diagnostics or {}, target=target)
-                result.score(data, panel, target, frozenset({"G5", "G6"}))
+                result.score(data, panel, target, frozenset(card("her2st").technical_genes))
                 base = record(method, patient, dict(result.scores), seed=seed, of=of, pooled=result.pooled, **more)
                 base = base.model_copy(
                     update={

@@ -22,7 +22,7 @@ from .her2st import open_her2st
 from .registry import Dataset, DatasetCard
 from .stain import Textures
 
-VERSION = 1  # raised when the simulator would write other data
+VERSION = 2  # raised when the simulator would write other data
 SECTIONS = 2  # per patient; neighbours
 PATIENTS = {"A": 1500.0, "B": 3500.0, "C": 900.0, "D": 2200.0}  # UMI of a usual spot
 _RADII = {"A": (5.9, 5.6), "B": (5.5, 6.2), "C": (6.1, 5.5), "D": (5.6, 5.8)}  # of the tissue, in pitches

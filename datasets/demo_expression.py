@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 N_GENES = 1200
 HIDDEN = 5  # spatial programmes without a trace in the image; the first one scales the depth
 _DEPTH_ON_CELLS = 0.22  # exponent of depth on the number of nuclei
-_DEPTH_HIDDEN = 0.4  # sd of log depth that the image does not show: half smooth in space, half not
+_DEPTH_HIDDEN = 0.35  # sd of log depth that the image does not show: half smooth in space, half not
 _MARKER_DOMAIN = {"her2_amplicon": 0, "tumour_luminal": 0, "stroma": 2, "immune": 3, "vessel": 2}
 
 
@@ -46,7 +46,7 @@ def draw_genes(rng: np.random.Generator, markers: dict[str, tuple[str, ...]]) ->
         [domain, rng.choice([0, 1, 2, 3, 4, -1], N_GENES - n_markers, p=[0.16, 0.13, 0.08, 0.17, 0.02, 0.44])]
     )
     fold = np.zeros((N_GENES, 5))
-    strength = np.abs(rng.normal(1.8, 0.5, N_GENES))
+    strength = np.abs(rng.normal(2.1, 0.5, N_GENES))
     for d in range(5):
         fold[tied == d, d] = strength[tied == d]
     fold[tied == 0, 1] += 0.6 * strength[tied == 0]  # invasive and in situ cancer share much
@@ -57,7 +57,7 @@ def draw_genes(rng: np.random.Generator, markers: dict[str, tuple[str, ...]]) ->
     strong = rng.uniform(size=N_GENES) < 0.25
     loading[strong, loaded[strong]] = rng.normal(0, 0.5, strong.sum())
     loading[:, 0] = 0
-    return Genes(tuple(symbols), level, fold, loading, rng.gamma(4.0, 0.04, N_GENES))
+    return Genes(tuple(symbols), level, fold, loading, rng.gamma(4.0, 0.03, N_GENES))
 
 
 def draw_patient_expression(rng: np.random.Generator, depth: float) -> PatientExpression:

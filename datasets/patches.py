@@ -62,7 +62,7 @@ def _cut(
     writer: EntryWriter, section: Section, size: int, microns_per_pixel: float | None, progress: Progress | None
 ) -> None:
     if section.image is None or section.pixel_xy is None:
-        lacking = "an image" if section.image is None else "pixel coordinates"
+        lacking = "image" if section.image is None else "pixel coordinates"
         raise DataError(f"Section {section.id} has no {lacking} to cut patches from; leave it out or use --no-images.")
     window = size if microns_per_pixel is None else _window(section, size, microns_per_pixel)
     if section.image.suffix.lower() == patch_file.SUFFIX:

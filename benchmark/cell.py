@@ -24,6 +24,7 @@ from ..datasets.section import Section
 from ..datasets.target import clamp, target_values
 from ..errors import MethodError, QbenchError
 from ..leaderboard.record import Failure, Record
+from ..methods.controls.oracles import Oracle
 from ..methods.method import FitContext, Method
 from .describe import base_record
 from .inputs import prepare
@@ -44,7 +45,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
         OSError: the folder cannot be written (a full disk).
     """
     event = event or (lambda _name, _values: None)
-    _set_threads(task.threads)
+    set_threads(task.threads)
     dataset = open_dataset(task.dataset, task.data_dir, ArrayCache(task.cache))
     patients = {info.id: info.patient for info in dataset.sections}
     contents = {info.id: info.content for info in dataset.sections}
@@ -129,6 +130,8 @@ def _fit_and_predict(
     if method.genes != panel.genes:
         raise MethodError(f"{method.name} must set self.genes to the cohort's genes in fit(), in their order.")
     event("stage", {"stage": "predict"})
+    if isinstance(method, Oracle):  # marked as such in every table, and never ranked
+        method.reveal(open_cohort(dataset, task.fold.test, panel, target, inputs))
     results = []
     for part in task.fold.test:
         sealed = seal(dataset.load(part.section), part, panel.genes, inputs)
@@ -162,11 +165,10 @@ def open_cohort(
     for part in parts:
         section = dataset.load(part.section)
         sealed = seal(section, part, panel.genes, inputs)
-        values = target_values(section, panel.genes, target)
-        chosen = values if sealed.rows is None else values[sealed.rows]
-        sections.append(
-            MeasuredSection(**{f: getattr(sealed, f) for f in SealedSection.__dataclass_fields__}, target=chosen)
-        )
+        values, depth = target_values(section, panel.genes, target), section.library_size
+        rows = slice(None) if sealed.rows is None else sealed.rows
+        known = {name: getattr(sealed, name) for name in SealedSection.__dataclass_fields__}
+        sections.append(MeasuredSection(**known, target=values[rows], library_size=depth[rows]))
     return Cohort(tuple(sections), panel.genes)
 
 
@@ -229,7 +231,7 @@ def _peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def _set_threads(threads: int) -> None:
+def set_threads(threads: int) -> None:
     """The number of CPU threads decides summation order, so it is fixed for a cell."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:

@@ -104,9 +104,14 @@ class SealedSection:
 
 @dataclass(frozen=True)
 class MeasuredSection(SealedSection):
-    """A training or validation section: inputs and `target`, float32 (n, genes), in target space (log1p)."""
+    """A section whose counts may be seen.
+
+    Attributes:
+        target: float32 (n, genes), in target space (log1p). library_size: int64 (n,), total UMI over all genes.
+    """
 
     target: NDArray[np.float32] | None = None
+    library_size: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,11 @@ class Cohort:
     def target(self) -> NDArray[np.float32]:
         """float32 (N, genes), target space (log1p)."""
         return np.concatenate([section.target for section in self.sections if section.target is not None])
+
+    @cached_property
+    def library_size(self) -> NDArray[np.int64]:
+        """int64 (N,), total UMI of each spot over all genes of its section."""
+        return np.concatenate([section.library_size for section in self.sections if section.library_size is not None])
 
     @cached_property
     def array_xy(self) -> NDArray[np.float64]:

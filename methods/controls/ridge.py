@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ...datasets.cohort import Cohort, SealedSection
+from ...datasets.cohort import Cohort, RowView, SealedSection
 from ..method import FitContext, Inputs, Method, Parameters
 from ..scaling import Scaling, chunks
 from ..selection import to_minimise, validation_scores
@@ -40,7 +40,7 @@ class Ridge(Method):
 
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         self.genes = train.genes
-        features = train.features(self._encoder)
+        features = self.read(train)
         self._scaling = Scaling.fit(features)
         target = train.target
         self._intercept: NDArray[np.float64] = target.mean(axis=0, dtype=np.float64)
@@ -54,7 +54,7 @@ class Ridge(Method):
             alpha = WITHOUT_VALIDATION
         elif alpha == "auto":
             assert validation is not None
-            z = self._scaling.apply(np.asarray(validation.features(self._encoder))) @ vectors
+            z = self._scaling.apply(np.asarray(self.read(validation))) @ vectors
             best = np.inf
             for candidate in ALPHAS:
                 prediction = z @ (rotated * _inverse(values, candidate)[:, None]) + self._intercept
@@ -67,7 +67,7 @@ class Ridge(Method):
         self._weights: NDArray[np.float64] = weights(float(alpha))
 
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
-        features = section.features(self._encoder)
+        features = self.read(section)
         out = np.empty((len(features), len(self.genes)), dtype=np.float32)
         for place, part in chunks(features):
             out[place] = self._scaling.apply(part) @ self._weights + self._intercept
@@ -88,13 +88,13 @@ class Ridge(Method):
     def n_parameters(self) -> int:
         return self._weights.size + self._intercept.size
 
-    @property
-    def _encoder(self) -> str:
-        return self.inputs(self.parameters).encoders[0]
+    def read(self, source: Cohort | SealedSection) -> RowView | NDArray[np.float64]:
+        """What is regressed on, (spots, d): the features of the declared encoder."""
+        return source.features(self.inputs(self.parameters).encoders[0])
 
     def _decompose(self, train: Cohort) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Eigenvalues (r,), V (d, r) and R (r, genes) such that the weights are V diag(1/(value + alpha)) R."""
-        features, target = train.features(self._encoder), train.target
+        features, target = self.read(train), train.target
         n, d = features.shape
         if n > d:
             gram = np.zeros((d, d))

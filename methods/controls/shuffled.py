@@ -1,0 +1,63 @@
+"""Another method, shown the test patches in a wrong order: what is left does not come from the image of the spot."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ...datasets.cohort import Cohort, SealedSection
+from ..method import FitContext, Inputs, Method, Parameters
+
+
+class ShuffledParameters(Parameters):
+    method: str = Field("ridge", description="The method to fit, by name, with its fast profile.")
+
+
+class Shuffled(Method):
+    """Fits a method as usual, then permutes a test section's patches among its spots; coordinates stay where they are."""
+
+    name = "shuffled"
+    kind = "control"
+    Parameters = ShuffledParameters
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__(parameters)
+        self._method = _spec(self.parameters.method).build()
+        self._seed = 0
+
+    @classmethod
+    def inputs(cls, parameters: Any) -> Inputs:
+        spec = _spec(parameters.method)
+        return spec.cls.inputs(spec.parameters)
+
+    def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
+        self._method.fit(train, validation, context)
+        self.genes = self._method.genes
+        self._seed = context.seed
+
+    def predict(self, section: SealedSection) -> NDArray[np.float32]:
+        rng = np.random.default_rng([self._seed, zlib.crc32(section.id.encode())])
+        rows = np.arange(section.n_spots) if section.rows is None else section.rows
+        return self._method.predict(replace(section, rows=rng.permutation(rows)))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        return {**self._method.state(), "shuffled.seed": np.array([self._seed])}
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        self._seed = int(state["shuffled.seed"][0])
+        self._method.genes = self.genes
+        self._method.restore({name: values for name, values in state.items() if name != "shuffled.seed"})
+
+    def n_parameters(self) -> int:
+        return self._method.n_parameters()
+
+
+def _spec(name: str) -> Any:
+    from ..registry import spec  # the registry knows this module by name, so it is imported late
+
+    return spec(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,11 +130,13 @@ def test_ridge_survives_constant_and_repeated_features():
     assert np.isfinite(method.predict(sealed(train.sections[0]))).all()
 
 
-def test_ridge_says_when_the_grid_ends():
-    train, *_ = make(0, {"A1": 200}, 3, 2, noise=0.0)
+def test_ridge_says_when_validation_wants_no_features_at_all():
+    train, *_ = make(0, {"A1": 30}, 40, 2)
+    section = train.sections[0]
+    opposite = Cohort((replace(section, target=2 * section.target.mean(axis=0) - section.target),), train.genes)
     context = FitContext()
-    Ridge().fit(train, train, context)
-    assert "edge of the grid" in context.warnings[0]
+    Ridge().fit(train, opposite, context)
+    assert "largest alpha" in context.warnings[0]
 
 
 def test_colour_and_untrained_read_their_own_encoders():

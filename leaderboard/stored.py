@@ -99,10 +99,10 @@ def read_scores(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFr
         raise DataError(f"Expected scores in {path}, but they cannot be read ({error}); run the cell again.") from error
 
 
-def read_diagnostics(folder: Path) -> dict[str, NDArray[Any]]:
-    """The diagnostics of a cell: what its method kept, and "history/<metric>" by epoch; empty where there are none."""
+def read_diagnostics(folder: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Of the named diagnostics of a cell those that its method kept; "history/<metric>" is a metric by epoch."""
     path = folder / "diagnostics.npz"
     if not path.is_file():
         return {}
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        return {name: file[name] for name in names if name in file.files}

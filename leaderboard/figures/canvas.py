@@ -1,0 +1,82 @@
+"""What all figures share: style, colours that survive colour blindness, and saving."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import QbenchError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's palette without its yellow, which is lost on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+TRUTH = "#333333"
+MAP = "viridis"
+
+_STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.linewidth": 0.8,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "axes.labelcolor": "#333333",
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "qbench",  # the same figure gives the same file
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Figures made inside look alike; nothing outside is changed, no window is ever opened."""
+    import matplotlib
+
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, laid out by itself."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write `name`.png (200 dpi) and `name`.svg, each under a temporary name first; the name is made safe for files.
+
+    Raises:
+        QbenchError: the folder cannot be written.
+    """
+    stem = re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip("-.") or "figure"
+    out = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix in ("png", "svg"):
+            temporary = folder / f".{stem}.{os.getpid()}.{suffix}"
+            with style():
+                figure.savefig(temporary, format=suffix, dpi=200, metadata={"Date": None} if suffix == "svg" else None)
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.rename(folder / f"{stem}.{suffix}")
+            out.append(folder / f"{stem}.{suffix}")
+    except OSError as error:
+        raise QbenchError(
+            f"Could not save figures in {folder}: {error.strerror or error}; choose another --output."
+        ) from error
+    return out

@@ -1,0 +1,68 @@
+"""Image features and the codebook vectors they are given, as a t-SNE (Figure 4a of the QCA paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..stored import read_diagnostics
+from ..table import Row
+from .canvas import COLOURS, new_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Features before the quantiser (s, latent), the vectors they became (s, latent), and the code of each (s,).
+FEATURES, QUANTISED, CODE, COUNTS = "sample_features", "sample_quantised", "sample_code", "code_counts"
+
+
+def features_and_codes(row: Row, folders: Mapping[str, Path]) -> Figure | None:
+    """One t-SNE of both: training spots as pale dots, codebook vectors in use as rings sized by their spots.
+
+    The first stored cell of the row, by fold and seed; None where it has no quantiser or keeps no features.
+    """
+    for record in row.records:
+        if record.status != "done" or record.cell not in folders:
+            continue
+        kept = read_diagnostics(folders[record.cell], [FEATURES, QUANTISED, CODE, COUNTS])
+        if {FEATURES, QUANTISED, CODE, COUNTS} <= kept.keys():
+            return _draw(f"{row.title}, fold {record.fold.name}, seed {record.seed}", kept)
+    return None
+
+
+def perplexity(counts: np.ndarray) -> float:
+    """exp of the entropy of code usage: the number of codes, if all in use were used alike."""
+    share = counts[counts > 0] / counts.sum()
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def _draw(title: str, kept: Mapping[str, np.ndarray]) -> Figure | None:
+    from sklearn.manifold import TSNE
+
+    features = kept[FEATURES].astype(np.float64)
+    codes, first, times = np.unique(kept[CODE], return_index=True, return_counts=True)
+    vectors = kept[QUANTISED][first].astype(np.float64)
+    both = np.concatenate([features, vectors])
+    if len(both) < 5:
+        return None
+    # A t-SNE's perplexity must stay below the number of points; 30 is the usual choice.
+    placed = TSNE(perplexity=min(30.0, (len(both) - 1) / 3), init="pca", random_state=0).fit_transform(both)
+    spots, rings = placed[: len(features)], placed[len(features) :]
+    with style():
+        figure = new_figure(4.6, 4.4)
+        axes: Any = figure.subplots()
+        axes.scatter(
+            *spots.T, s=6, color=COLOURS[4], alpha=0.5, linewidths=0, label=f"image features ({len(features)})"
+        )
+        size = 12 + 120 * times / times.max()
+        label = f"codebook vectors in use ({len(codes)} in this sample)"
+        axes.scatter(*rings.T, s=size, facecolors="none", edgecolors=COLOURS[1], linewidths=1.1, label=label)
+        used = f"{len(kept[COUNTS])} codes used in training, perplexity {perplexity(kept[COUNTS]):.0f}"
+        axes.set(xticks=[], yticks=[], title=f"{title}\n{used}")
+        for side in axes.spines.values():
+            side.set_visible(False)
+        figure.legend(loc="outside lower center", ncols=1)
+    return figure

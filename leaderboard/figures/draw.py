@@ -1,0 +1,75 @@
+"""Every figure that a runs folder can give, written below one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..table import Row, Table
+from .ablation import ablations, sweeps
+from .canvas import save
+from .codebook import features_and_codes
+from .distributions import of_gene
+from .entropy import by_weight
+from .per_gene import per_gene
+from .tissue import on_tissue
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GENES = ("PTPRF", "TRAF4", "ERBB2")  # Figure 3 of the QCA paper, and the amplified gene
+METHODS = 5
+Progress = Callable[[str, int, int], None]
+
+
+def draw_figures(
+    tables: Sequence[Table],
+    folders: Mapping[str, Path],
+    output: Path,
+    genes: Sequence[str] = GENES,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write all figures of all tables, PNG and SVG, into `output`/<dataset>-<protocol>-<target>-<track>-<hash>.
+
+    Tissue figures show one section a patient, the first by id; methods are the five best ranked rows. Figures whose data
+    are not stored are left out.
+
+    Raises:
+        QbenchError: the folder cannot be written.
+    """
+    paths: list[Path] = []
+    for done, table in enumerate(tables):
+        p = table.protocol
+        folder = output / f"{p.dataset}-{p.name}-{p.target}-{table.track}-{p.hash[:8]}"
+        for name, figure in _figures(table, folders, genes):
+            if progress is not None:
+                progress(f"{table.title}: {name}", done, len(tables))
+            if figure is not None:
+                paths += save(figure, folder, name)
+    return paths
+
+
+def _figures(table: Table, folders: Mapping[str, Path], genes: Sequence[str]) -> Iterator[tuple[str, Figure | None]]:
+    rows = [row for row in table.rows if row.rank is not None][:METHODS]
+    for section in _first_sections(rows):
+        yield f"tissue-{section}-fixed", on_tissue(table, rows, section, genes, folders, "fixed")
+        yield f"tissue-{section}-own", on_tissue(table, rows, section, genes, folders, "own")
+    for gene in genes:
+        yield f"distribution-{gene}", of_gene(table, rows, gene, folders)
+    yield "pcc-by-gene", per_gene(table, rows, folders)
+    yield "entropy-by-weight", by_weight(table, [row for row in table.rows if row.complete][: 2 * METHODS], folders)
+    for row in table.rows:
+        if row.complete:
+            yield f"codebook-{row.title}", features_and_codes(row, folders)
+    yield from ablations(table).items()
+    yield from sweeps(table).items()
+
+
+def _first_sections(rows: Sequence[Row]) -> list[str]:
+    """The first section of each patient."""
+    first: dict[str, str] = {}
+    for row in rows:
+        for section, patient in sorted(row.patients.items()):
+            first[patient] = min(section, first.get(patient, section))
+    return [first[patient] for patient in sorted(first)]

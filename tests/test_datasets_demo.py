@@ -29,6 +29,7 @@ def test_what_the_demo_holds(demo: Dataset, sections: list[Section]) -> None:
     assert collections.Counter(info.patient for info in demo.sections) == dict.fromkeys("ABCD", 2)
     assert [info.id for info in demo.sections if info.labels] == ["A1", "B1", "C1", "D1"]
     for section in sections:
+        assert section.n_spots == demo.card.expected_spots[section.id]
         assert 90 <= section.n_spots <= 110
         assert len(section.genes) == 1200
         assert set(demo.card.marker_genes) <= set(section.genes)

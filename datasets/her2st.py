@@ -241,9 +241,8 @@ def _read_labels(path: Path) -> dict[str, str]:
 def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """The named columns of a small table, with row numbers."""
     try:
-        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") if path.suffix == ".gz" else path.open(
-            encoding="utf-8-sig", newline=""
-        ) as file:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t")
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             if missing:

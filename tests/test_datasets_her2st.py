@@ -151,6 +151,23 @@ def test_damaged_spot_tables(folder: Path, old: str, new: str, what: str) -> Non
         opened(folder).load("A1")
 
 
+def test_gzipped_spot_tables(folder: Path) -> None:
+    whole = opened(folder).load("A1")
+    for path in (
+        folder / "ST-spotfiles" / "A1_selection.tsv",
+        folder / "ST-pat" / "lbl" / "A1_labeled_coordinates.tsv",
+    ):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    again = opened(folder).load("A1")
+    assert again.labels == whole.labels
+    np.testing.assert_array_equal(again.pixel_xy, whole.pixel_xy)
+    packed = folder / "ST-spotfiles" / "A1_selection.tsv.gz"
+    packed.write_bytes(packed.read_bytes()[:-12])
+    with pytest.raises(DataError, match=r"A1_selection\.tsv\.gz"):
+        opened(folder).load("A1")
+
+
 def test_spots_on_one_line_have_no_scale(folder: Path) -> None:
     (folder / "ST-cnts" / "A1.tsv").write_text("\tERBB2\n2x3\t1\n2x4\t1\n")
     with pytest.raises(DataError, match="more than one row and column"):

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from .analysis import CONTROLS, Analysis, analyse, beats_controls, best_control, remark
+from .codes import CODE_COUNTS, perplexity
 from .compare import gene_means
 from .record import Record
 from .reported import FIGURES, Reported, fitting, verdicts
+from .stored import read_diagnostics
 from .table import HEADLINE, Row, Table
 
 # Figures whose patients and sections the page can open; the others show their mean and spreads.
@@ -60,7 +62,7 @@ def table_data(table: Table, folders: Mapping[str, Path], reported: Sequence[Rep
         "genes": genes,
         "gene_ceiling": _packed([] if table.ceiling is None else [table.ceiling.by_gene.get(g) for g in genes]),
         "gene_lists": _gene_lists(table),
-        "rows": [_row(row, table, shown, analyses, means.get(row.key, {}), genes) for row in table.rows],
+        "rows": [_row(row, table, shown, analyses, means.get(row.key, {}), genes, folders) for row in table.rows],
         "reported": [_reported(table, r) for r in fitting(table, reported)],
     }
 
@@ -82,6 +84,7 @@ def _row(
     analyses: Mapping[str, Analysis],
     means: Mapping[str, float],
     genes: Sequence[str],
+    folders: Mapping[str, Path],
 ) -> dict[str, Any]:
     return {
         "key": row.key,
@@ -110,7 +113,7 @@ def _row(
         "by_section": {n: _rounded(row.by_section[n]) for n in shown if n in row.by_section and not row.failed},
         "statistics": {name: _finding(analysis, row) for name, analysis in analyses.items()},
         "genes": _packed([means.get(gene) for gene in genes]) if means else "",
-        "provenance": _provenance(row),
+        "provenance": _provenance(row, folders),
     }
 
 
@@ -154,7 +157,7 @@ def _packed(values: Sequence[float | None]) -> str:
     return base64.b64encode(np.array(whole, dtype="<i2").tobytes()).decode("ascii")
 
 
-def _provenance(row: Row) -> dict[str, Any]:
+def _provenance(row: Row, folders: Mapping[str, Path]) -> dict[str, Any]:
     """Where a row's numbers come from: what its cells share, then the cells."""
     first = row.records[0]
     environment = first.environment
@@ -173,7 +176,7 @@ def _provenance(row: Row) -> dict[str, Any]:
         "environment": None if environment is None else environment.model_dump(mode="json"),
         "warnings": sorted({warning for record in row.records for warning in record.warnings}),
         "markers_missing": sorted({gene for record in row.records for gene in record.markers_missing}),
-        "cells": [_cell(record) for record in row.records],
+        "cells": [{**_cell(record), "codebook": _codebook(record, folders)} for record in row.records],
     }
 
 
@@ -191,6 +194,14 @@ def _cell(record: Record) -> dict[str, Any]:
         "hashes": record.hashes.model_dump(mode="json", exclude_none=True),
         "failure": None if failure is None else failure.model_dump(mode="json"),
     }
+
+
+def _codebook(record: Record, folders: Mapping[str, Path]) -> dict[str, float] | None:
+    """Codes that training spots use, and the perplexity of their usage; None for methods without a codebook."""
+    if record.status != "done" or record.cell not in folders:
+        return None
+    counts = read_diagnostics(folders[record.cell], [CODE_COUNTS]).get(CODE_COUNTS)
+    return None if counts is None else {"used": len(counts), "perplexity": round(perplexity(counts), 1)}
 
 
 def _reported(table: Table, reported: Reported) -> dict[str, Any]:

@@ -136,13 +136,13 @@ def _row(key: str, records: list[Record], folds: tuple[str, ...]) -> Row:
     first = records[0]
     return Row(
         key=key,
-        method=min((r.method.label for r in records), key=lambda label: (len(label), label)),
+        method=_label(records),
         name=first.method.name,
         kind=first.method.kind,
         variant="",
         profile=first.method.profile,
         encoder=None if first.encoder is None else first.encoder.name,
-        settings=dict(first.method.settings),
+        settings={k: v for k, v in first.method.settings.items() if k not in (first.tuned or {}).get("chosen", {})},
         rank=None,
         folds=tuple(sorted({r.fold.name for r in done})),
         folds_due=len(folds),
@@ -167,6 +167,14 @@ def _row(key: str, records: list[Record], folds: tuple[str, ...]) -> Row:
         cells=tuple(r.cell for r in done),
         records=tuple(records),
     )
+
+
+def _label(records: Sequence[Record]) -> str:
+    """The shortest label of a row's records; a tuned row says so, as its records' labels differ by fold."""
+    tuned = records[0].tuned
+    if tuned is not None and {"method", "trials"} <= tuned.keys():
+        return f"{tuned['method']} tuned ({tuned['trials']} trials)"
+    return min((r.method.label for r in records), key=lambda label: (len(label), label))
 
 
 def _collect(

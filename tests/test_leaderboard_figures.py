@@ -5,9 +5,10 @@ import pytest
 from matplotlib.colors import to_rgb
 from qbench.errors import QbenchError
 from qbench.leaderboard.ceiling import with_ceilings
+from qbench.leaderboard.codes import perplexity
 from qbench.leaderboard.figures.ablation import ablations, sweeps
 from qbench.leaderboard.figures.canvas import COLOURS, new_figure, save
-from qbench.leaderboard.figures.codebook import features_and_codes, perplexity
+from qbench.leaderboard.figures.codebook import features_and_codes
 from qbench.leaderboard.figures.distributions import count_bins, of_gene
 from qbench.leaderboard.figures.draw import draw_figures
 from qbench.leaderboard.figures.entropy import by_weight

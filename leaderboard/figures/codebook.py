@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..codes import CODE_COUNTS, perplexity
 from ..stored import read_diagnostics
 from ..table import Row
 from .canvas import COLOURS, new_figure, style
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Features before the quantiser (s, latent), the vectors they became (s, latent), and the code of each (s,).
-FEATURES, QUANTISED, CODE, COUNTS = "sample_features", "sample_quantised", "sample_code", "code_counts"
+FEATURES, QUANTISED, CODE = "sample_features", "sample_quantised", "sample_code"
 
 
 def features_and_codes(row: Row, folders: Mapping[str, Path]) -> Figure | None:
@@ -27,16 +28,10 @@ def features_and_codes(row: Row, folders: Mapping[str, Path]) -> Figure | None:
     for record in row.records:
         if record.status != "done" or record.cell not in folders:
             continue
-        kept = read_diagnostics(folders[record.cell], [FEATURES, QUANTISED, CODE, COUNTS])
-        if {FEATURES, QUANTISED, CODE, COUNTS} <= kept.keys():
+        kept = read_diagnostics(folders[record.cell], [FEATURES, QUANTISED, CODE, CODE_COUNTS])
+        if {FEATURES, QUANTISED, CODE, CODE_COUNTS} <= kept.keys():
             return _draw(f"{row.title}, fold {record.fold.name}, seed {record.seed}", kept)
     return None
-
-
-def perplexity(counts: np.ndarray) -> float:
-    """exp of the entropy of code usage: the number of codes, if all in use were used alike."""
-    share = counts[counts > 0] / counts.sum()
-    return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def _draw(title: str, kept: Mapping[str, np.ndarray]) -> Figure | None:
@@ -60,7 +55,7 @@ def _draw(title: str, kept: Mapping[str, np.ndarray]) -> Figure | None:
         size = 12 + 120 * times / times.max()
         label = f"codebook vectors in use ({len(codes)} in this sample)"
         axes.scatter(*rings.T, s=size, facecolors="none", edgecolors=COLOURS[1], linewidths=1.1, label=label)
-        used = f"{len(kept[COUNTS])} codes used in training, perplexity {perplexity(kept[COUNTS]):.0f}"
+        used = f"{len(kept[CODE_COUNTS])} codes used in training, perplexity {perplexity(kept[CODE_COUNTS]):.0f}"
         axes.set(xticks=[], yticks=[], title=f"{title}\n{used}")
         for side in axes.spines.values():
             side.set_visible(False)

@@ -110,8 +110,8 @@ function provenancePage(row) {
     words(p.parameters) ? h("details", {}, h("summary", {}, "All parameters"), h("pre", { class: "mono" }, words(p.parameters))) : null,
     p.environment ? h("details", {}, h("summary", {}, "Machine and packages (not part of the identity)"), h("pre", { class: "mono" }, words({ ...p.environment, packages: null, ...p.environment.packages }))) : null,
     h("h3", {}, "Cells"),
-    h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["fold", "seed", "status", "trained on", "validated on", "epoch kept", "cell", "data", "split", "panel", "predictions"].map((t) => h("th", { class: "left" }, t)))),
+    h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["fold", "seed", "status", "trained on", "validated on", "epoch kept", "codes (perplexity)", "cell", "data", "split", "panel", "predictions"].map((t) => h("th", { class: "left" }, t)))),
       h("tbody", {}, p.cells.map((c) => h("tr", {}, [c.fold, c.seed, c.status, c.train.join(" "), c.validation.join(" "), c.selected_epoch === null ? ABSENT : `${c.selected_epoch} of ${c.epochs}`,
-        short(c.cell), short(c.hashes.data), short(c.hashes.split), short(c.hashes.panel), short(c.hashes.predictions)].map((v) => h("td", { class: "left" }, v))))))),
+        c.codebook ? `${c.codebook.used} (${number(c.codebook.perplexity, 0)})` : ABSENT, short(c.cell), short(c.hashes.data), short(c.hashes.split), short(c.hashes.panel), short(c.hashes.predictions)].map((v) => h("td", { class: "left" }, v))))))),
   ].flat().filter(Boolean);
 }

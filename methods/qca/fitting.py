@@ -97,21 +97,24 @@ def warn_of_collapse(context: FitContext) -> None:
 
 @torch.inference_mode()
 def describe(network: QCANetwork, source: ImageSource, batch_size: int, sample: int = 2000) -> dict[str, NDArray[Any]]:
-    """What the figures need: codes used and how often, input-weight norms per gene, quantised features of a sample.
+    """What the figures need: codes used and how often, input-weight norms per gene, features of a sample of spots.
 
-    Arrays: `gene_weight_l1` (genes,); `sample_rows` int64 (s,) training rows, evenly spaced; `sample_quantised` (s,
-    latent); with a quantiser also `sample_code` int64 (s,), `codes` and `code_counts` int64 (used,).
+    Arrays: `gene_weight_l1` (genes,); `sample_rows` int64 (s,) training rows, evenly spaced; `sample_features` and
+    `sample_quantised` (s, latent), before and after the quantiser; with a quantiser also
+    `sample_code` int64 (s,), `codes` and `code_counts` int64 (used,).
     """
     rows = torch.linspace(0, len(source) - 1, min(sample, len(source))).long()
-    found: list[tuple[Tensor, Tensor | None]] = []
+    found: list[tuple[Tensor, Tensor, Tensor | None]] = []
     for part in torch.arange(len(source)).split(batch_size):
-        found.append(network.quantiser(network.image_features(source.ready(source.prepare(part), training=False))))
+        image = network.image_features(source.ready(source.prepare(part), training=False))
+        found.append((image, *network.quantiser(image)))
     arrays = {
         "gene_weight_l1": network.input_weight.abs().sum(dim=0),
         "sample_rows": rows,
-        "sample_quantised": torch.cat([features.float().cpu() for features, _ in found])[rows],
+        "sample_features": torch.cat([image.float().cpu() for image, _, _ in found])[rows],
+        "sample_quantised": torch.cat([quantised.float().cpu() for _, quantised, _ in found])[rows],
     }
-    if indices := [index.cpu() for _, index in found if index is not None]:
+    if indices := [index.cpu() for _, _, index in found if index is not None]:
         index = torch.cat(indices)
         arrays["sample_code"] = index[rows]
         arrays["codes"], arrays["code_counts"] = torch.unique(index, return_counts=True)

@@ -169,7 +169,7 @@ def make_plan(options: RunOptions) -> Plan:
     dataset = open_data(options, cache)
     settled = settle_protocol(options, dataset)
     cells = [
-        _plan_cell(_task(options, resolved, dataset, settled, fold, seed, device, cache))
+        plan_cell(_task(options, resolved, dataset, settled, fold, seed, device, cache))
         for resolved in methods.values()
         for fold in settled.folds
         for seed in (options.seeds if resolved.spec.cls.seeded else (0,))
@@ -242,7 +242,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _plan_cell(task: CellTask) -> PlannedCell:
+def plan_cell(task: CellTask) -> PlannedCell:
     path = task.folder / "record.json"
     if path.is_file():
         record = read_record(path)

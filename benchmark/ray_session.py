@@ -27,6 +27,7 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_AUTO_INIT": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
 }
 _PROBE = """
 import logging, sys, ray
@@ -43,15 +44,21 @@ class RaySession:
     gpus: float
 
 
+_current: dict[str, RaySession] = {}  # of this process
+
+
 @contextlib.contextmanager
 def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySession]:
     """Connect to the cluster at `address`, or start a Ray of `cpus` logical CPUs that ends with this command.
 
-    Ray's own messages, its dashboard and its usage statistics stay off.
+    Inside another session it is that one. Ray's own messages, its dashboard and its usage statistics stay off.
 
     Raises:
         ConfigurationError: no cluster answers at the address, or it does not let us in.
     """
+    if (session := _current.get("session")) is not None:
+        yield session
+        return
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     if address is not None:
@@ -77,8 +84,10 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
             raise ConfigurationError(f"Ray could not be started here: {_last_line(str(error))}.") from error
         try:
             found = ray.cluster_resources()
-            yield RaySession(address, found.get("CPU", 0.0), found.get("GPU", 0.0))
+            _current["session"] = RaySession(address, found.get("CPU", 0.0), found.get("GPU", 0.0))
+            yield _current["session"]
         finally:
+            _current.clear()
             ray.shutdown()
 
 

@@ -21,8 +21,9 @@ from ..leaderboard.record import Failure, Record
 from .cell import Event, record_crash, run_cell
 from .task import CellTask
 
-# Imported once by the server that cells are forked from: what nearly every cell needs.
-PRELOAD = ("anndata", "pandas", "pyarrow.parquet", "scipy.sparse", "torch", "qbench.benchmark.cell")
+# Imported once by the server that cells are forked from: what nearly every cell needs. torch._dynamo is what a
+# process's first optimiser imports, half of what torch itself takes.
+PRELOAD = ("anndata", "pandas", "pyarrow.parquet", "scipy.sparse", "torch", "torch._dynamo", "qbench.benchmark.cell")
 
 
 class CellRunner:

@@ -100,6 +100,23 @@ def test_a_tuned_row_is_known_by_its_search_not_by_what_the_folds_chose():
     assert sorted((row.n_folds, bool(row.records[0].tuned)) for row in table.rows) == [(2, False), (2, True)]
 
 
+def test_a_tuned_row_says_so_and_shows_no_setting_that_differs_by_fold():
+    records = [
+        record(
+            "qca",
+            p,
+            {f"{p}1": {"pcc_hvg": 0.2}},
+            settings={"alpha": a, "beta": 1},
+            tuned={"method": "qca[beta=1]", "trials": 8, "search": "f" * 64, "chosen": {"alpha": a}},
+        )
+        for p, a in (("A", 0.1), ("B", 0.5))
+    ]
+    [table] = summarise(records)
+    assert [(row.title, row.settings, row.n_folds) for row in table.rows] == [
+        ("qca[beta=1] tuned (8 trials)", {"beta": 1}, 2)
+    ]
+
+
 def test_ranks_follow_pcc_hvg_share_ties_and_pass_over_oracles():
     records = [
         *simple("depth", {"A": 0.9, "B": 0.9}, kind="oracle"),

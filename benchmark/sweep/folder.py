@@ -1,0 +1,88 @@
+"""The folder of a sweep: known by the hash of all that decides its trials, so that the same command goes on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ...datasets.hashing import canonical_hash
+from ...errors import ConfigurationError
+from ..files import write_text
+
+IDENTITY = "identity.json"
+VERSION = 1  # raised when trials are run or judged in another way
+
+
+@contextlib.contextmanager
+def sweep_folder(out: Path, start: str, identity: Mapping[str, Any], new: bool) -> Iterator[Path]:
+    """The folder of the sweep with this identity, locked; made if there is none.
+
+    Args:
+        out: the runs folder. start: of the folder's name: sweeps that only differ in identity share it.
+        new: begin afresh: trials of an earlier sweep of this identity are removed, others are left as they are.
+
+    Raises:
+        ConfigurationError: another sweep stands there and `new` is not given (names what changed), or it is running.
+    """
+    parent = out / "sweeps"
+    key = canonical_hash(dict(identity))
+    folder = parent / f"{start}-{key[:12]}"
+    if not new and not (folder / IDENTITY).is_file():
+        others = [path for path in parent.glob(f"{start}-*/{IDENTITY}") if len(path.parent.name) == len(folder.name)]
+        if others:
+            last = max(others, key=lambda path: path.stat().st_mtime)
+            changed = differences(json.loads(last.read_text(encoding="utf-8")), identity)
+            raise ConfigurationError(
+                f"This is another sweep than the one in {last.parent}: {'; '.join(changed)}. "
+                "Put that back to go on with it, or add --new to start afresh beside it."
+            )
+    parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(parent / f".{folder.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigurationError(f"The sweep in {folder} is running already; wait for it, or end it first.") from error
+    try:
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
+        if not (folder / IDENTITY).is_file():
+            write_text(folder / IDENTITY, json.dumps(identity, indent=1, sort_keys=True))
+        for left in folder.glob("views-*"):  # of a command that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        yield folder
+    finally:
+        lock.release()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two identities, in words: "seed was 0, is 1"."""
+    found: list[str] = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if a == b:
+            continue
+        name = f"{prefix}{key}"
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{name} ")
+        elif _is_hash(a) and _is_hash(b):
+            found.append(f"{name} changed")
+        elif a is None or b is None:
+            found.append(f"{name} {_short(b)} is new" if a is None else f"{name} {_short(a)} is gone")
+        else:
+            found.append(f"{name} was {_short(a)}, is {_short(b)}")
+    return found
+
+
+def _is_hash(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[:12] if _is_hash(text) else text if len(text) <= 60 else text[:57] + "..."

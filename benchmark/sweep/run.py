@@ -1,0 +1,399 @@
+"""`qbench sweep`: search inside every fold, then train the chosen configuration of each and score it on its test side."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ...datasets.cache import ArrayCache
+from ...datasets.folds import Fold, check_leaks
+from ...datasets.hashing import canonical_hash
+from ...errors import ConfigurationError, QbenchError
+from ...leaderboard.record import Record
+from ...methods.encoders.registry import EncoderSpec
+from ...methods.registry import MethodSpec, parse
+from ..cell import open_cohort
+from ..inputs import prepare
+from ..options import RunOptions
+from ..panels import open_panel
+from ..plan import Plan, available_cores, make_plan, plan_cell
+from ..plugins import load_plugins
+from ..ray_session import RaySession, ray_session, shared_environment
+from ..report import Reporter
+from ..resolve import ResolvedMethod, resolve_method
+from ..run import execute
+from .board import Board, Line
+from .folder import VERSION, sweep_folder
+from .space import Settings, Space, point, read_space
+from .trial import TrialResult, TrialTask, read_result, trial_name
+from .view import FoldView, write_view
+
+SAMPLES = 16
+MOST_EPOCHS = 100  # of a method that does not say, for the rungs of ASHA
+
+
+class SweepOptions(BaseModel):
+    """Options of `qbench sweep` beside those of a run, by the names of the flags."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    space: Path | None = None
+    samples: int | None = Field(None, ge=1, le=100_000)
+    search: Literal["random", "grid"] = "random"
+    scheduler: Literal["asha", "fifo"] = "asha"
+    gpus_per_trial: Literal["auto"] | float = "auto"
+    cpus_per_trial: float = Field(1.0, gt=0)
+    concurrent: int | None = Field(None, ge=1)
+    new: bool = False
+
+
+def read_sweep_options(given: Mapping[str, Any]) -> SweepOptions:
+    """The options by the names of their flags.
+
+    Raises:
+        ConfigurationError: a value that the flag does not take.
+    """
+    try:
+        return SweepOptions.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = "--" + str(first["loc"][0]).replace("_", "-")
+        raise ConfigurationError(
+            f"{flag}: {first['msg']}, found {first['input']!r}; see 'qbench sweep --help'."
+        ) from error
+
+
+@dataclass
+class Times:
+    """Seconds on the clock over all commands that worked on a sweep; `workers` x `search` is what trials could use."""
+
+    ray: float = 0.0
+    start: float = 0.0
+    search: float = 0.0
+    training: float = 0.0
+    capacity: float = 0.0
+
+    @property
+    def share(self) -> float | None:
+        """Share of the workers' time, once trials run, that was spent in `fit`."""
+        return self.training / self.capacity if self.capacity else None
+
+
+@dataclass
+class Sweep:
+    """A sweep with everything that its report needs."""
+
+    folder: Path
+    base: MethodSpec
+    space: Space
+    options: RunOptions
+    sweep: SweepOptions
+    key: str
+    folds: tuple[str, ...]
+    points: list[Settings]
+    results: list[TrialResult]
+    chosen: dict[str, TrialResult] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
+    times: Times = field(default_factory=Times)
+
+
+def run_sweep(
+    method: str, options: RunOptions, sweep: SweepOptions, board_console: Any, reporter: Reporter, **shown: bool
+) -> Sweep:
+    """Search, choose, train and score; a second call with the same arguments reads what the first has done.
+
+    Raises:
+        ConfigurationError: a space that does not fit, another sweep in the way, more GPUs than there are, no cluster.
+        QbenchError: a full disk, or a fold in which no trial came to an end.
+    """
+    load_plugins(options.plugin)
+    base = parse(method, options.profile)
+    space = read_space(base, sweep.space)
+    if sweep.search == "grid" and sweep.samples is not None:
+        raise ConfigurationError("A grid runs all its points; leave out --samples, or use --search random.")
+    seed = options.seeds[0]
+    points = space.grid(base) if sweep.search == "grid" else space.samples(sweep.samples or SAMPLES, seed, base)
+    plan = make_plan(options.model_copy(update={"methods": (base.label,)}))
+    own = plan.methods[0]
+    resolved = [resolve(point(base, settings).label, options, plan) for settings in points]
+    identity = sweep_identity(base, space, points, sweep, options, plan)
+    start = f"{base.name}-{plan.protocol.dataset}-{options.profile}"
+    with sweep_folder(options.out.absolute(), start, identity, sweep.new) as folder:
+        for note in plan.notes:
+            reporter.note(note)
+        found = Sweep(folder, base, space, options, sweep, canonical_hash(identity), (), points, [])
+        found.folds = tuple(fold.name for fold in folds_of(plan))
+        found.times = read_times(folder)
+        session_cpus = (
+            sweep.concurrent or max(1, int(available_cores() // sweep.cpus_per_trial))
+        ) * sweep.cpus_per_trial
+        search = Searcher(found, plan, resolved, Board(board_console, _lines(found), options.select, **shown), reporter)
+        with contextlib.ExitStack() as stack:
+            if search.pending():
+                search.prepare()
+                before = time.monotonic()
+                cpus = None if options.ray_address else max(1, round(session_cpus))
+                session = stack.enter_context(ray_session(options.ray_address, cpus))
+                found.times.ray += time.monotonic() - before
+                search.run(session)
+            found.results = search.results()
+            found.chosen = choose(found)
+            workers = None if options.ray_address else sweep.concurrent or int(session_cpus // sweep.cpus_per_trial)
+            found.records = execute(final_plan(found, plan, own, workers), reporter)
+    return found
+
+
+def folds_of(plan: Plan) -> tuple[Fold, ...]:
+    """The folds of a plan, in its order."""
+    return tuple({cell.task.fold.name: cell.task.fold for cell in plan.cells}.values())
+
+
+def resolve(label: str, options: RunOptions, plan: Plan) -> ResolvedMethod:
+    """A point of the space with its encoders, as the plan resolved its own."""
+    device = plan.cells[0].task.device
+    return resolve_method(
+        label, options.profile, options.encoder, options.weights, options.runtime, device, options.plugin
+    )
+
+
+def sweep_identity(
+    base: MethodSpec, space: Space, points: Sequence[Settings], sweep: SweepOptions, options: RunOptions, plan: Plan
+) -> dict[str, Any]:
+    """All that decides the trials, in words that a refusal can use."""
+    cells = {cell.task.fold.name: cell.task for cell in plan.cells}
+    first = plan.cells[0].task
+    return {
+        "sweep version": VERSION,
+        "method": {**plan.methods[0].identity(), "parameters": base.parameters.model_dump(mode="json")},
+        "space": space.model_dump(mode="json", exclude_none=True)["parameters"],
+        "search": sweep.search,
+        "scheduler": sweep.scheduler,
+        "samples": len(points),
+        "protocol": plan.protocol.name,
+        "target": plan.protocol.target,
+        "images": plan.protocol.images,
+        "fold": {name: task.fold.hash for name, task in cells.items()},
+        "data of fold": {name: str(task.identity["data"]) for name, task in cells.items()},
+        "seed": first.seed if base.cls.seeded else 0,
+        "select": options.select,
+        "max epochs": options.max_epochs,
+        "precision": first.precision,
+        "patches": first.identity["patches"],
+    }
+
+
+class Searcher:
+    """The trials of a sweep: what they need, and running those that have not ended."""
+
+    def __init__(
+        self, sweep: Sweep, plan: Plan, resolved: Sequence[ResolvedMethod], board: Board, reporter: Reporter
+    ) -> None:
+        self._sweep, self._plan, self._resolved, self._board, self._reporter = sweep, plan, resolved, board, reporter
+        self._views: dict[str, FoldView] = {}
+        self._views_folder = sweep.folder / f"views-{secrets.token_hex(4)}"
+
+    def _folder(self, fold: str, number: int) -> Path:
+        return self._sweep.folder / "trials" / trial_name(fold, number)
+
+    def _all(self) -> list[tuple[Fold, int]]:
+        return [(fold, number) for fold in folds_of(self._plan) for number in range(len(self._sweep.points))]
+
+    def pending(self) -> bool:
+        return any(read_result(self._folder(fold.name, number)) is None for fold, number in self._all())
+
+    def results(self) -> list[TrialResult]:
+        """The results of all trials; one that nobody could bring to an end counts as failed, until the next command."""
+        found = []
+        for fold, number in self._all():
+            settings = self._sweep.points[number]
+            lost = TrialResult(
+                fold=fold.name,
+                number=number,
+                settings=settings,
+                status="failed",
+                message="its worker died again and again",
+            )
+            found.append(read_result(self._folder(fold.name, number)) or lost)
+        return found
+
+    def prepare(self) -> None:
+        """Patches, features, panels and targets, made here so that trials need no access to the data."""
+        plan, target = self._plan, self._plan.protocol.target
+        cache = ArrayCache(plan.cache)
+        encoders: dict[str, EncoderSpec] = {
+            name: spec for method in self._resolved for name, spec in method.encoders.items()
+        }
+        images = any(method.inputs.image for method in self._resolved)
+        patch = plan.cells[0].task.patch if images else None
+        ids = plan.protocol.sections
+        inputs = prepare(plan.dataset, ids, encoders, patch, cache, self._reporter.preparing)
+        patients = {info.id: info.patient for info in plan.dataset.sections}
+        contents = {info.id: info.content for info in plan.dataset.sections}
+        by_patient = plan.protocol.unit == "patient"
+        for fold in folds_of(plan):
+            panel = open_panel(plan.dataset, fold, cache)
+            check_leaks(fold, patients, contents, by_patient, panel)
+            sides = {
+                "train": open_cohort(plan.dataset, fold.train, panel, target, inputs),
+                "validation": open_cohort(plan.dataset, fold.validation, panel, target, inputs),
+            }
+            self._views[fold.name] = write_view(self._views_folder / canonical_hash(fold.name)[:12], sides, inputs)
+
+    def tasks(self, device: str, threads: int) -> list[TrialTask]:
+        plan, options = self._plan, self._sweep.options
+        first = plan.cells[0].task
+        return [
+            TrialTask(
+                number=number,
+                fold=fold.name,
+                method=self._resolved[number].spec.label,
+                settings=self._sweep.points[number],
+                profile=options.profile,
+                plugins=options.plugin,
+                view=self._views[fold.name],
+                backbone=self._resolved[number].backbone_weights,
+                seed=first.seed,
+                select=options.select,
+                max_epochs=options.max_epochs,
+                device=device,
+                precision=first.precision,
+                threads=threads,
+                folder=self._folder(fold.name, number),
+            )
+            for fold, number in self._all()
+        ]
+
+    def run(self, session: RaySession) -> None:
+        """Run the trials that have not ended on what Ray has."""
+        from .search import search
+
+        wanted, folder = self._sweep.sweep, self._sweep.folder
+        concurrent = wanted.concurrent or max(1, int(session.cpus // wanted.cpus_per_trial))
+        gpus = gpus_per_trial(wanted.gpus_per_trial, session, concurrent)
+        device = self._plan.cells[0].task.device
+        try:
+            with self._board:
+                took = search(
+                    self.tasks(device, max(1, int(wanted.cpus_per_trial))),
+                    self._board,
+                    shared_environment(),
+                    asha=wanted.scheduler == "asha",
+                    most_epochs=self._most_epochs(),
+                    cpus=wanted.cpus_per_trial,
+                    gpus=gpus,
+                    concurrent=concurrent,
+                )
+        finally:
+            shutil.rmtree(self._views_folder, ignore_errors=True)
+        times = self._sweep.times
+        times.start += took.start
+        times.search += took.search
+        times.training += took.training
+        times.capacity += took.search * took.workers
+        write_times(folder, times)
+
+    def _most_epochs(self) -> int:
+        own = max(int(getattr(m.spec.parameters, "epochs", MOST_EPOCHS)) for m in self._resolved)
+        limit = self._sweep.options.max_epochs
+        return own if limit is None else min(own, limit)
+
+
+def gpus_per_trial(wanted: str | float, session: RaySession, concurrent: int) -> float:
+    """GPUs that a trial asks Ray for: as given, or an equal share where the cluster has any.
+
+    Raises:
+        ConfigurationError: more than the cluster has.
+    """
+    if isinstance(wanted, str):
+        return min(1.0, int(100 * session.gpus / concurrent) / 100) if session.gpus else 0.0
+    if wanted < 0 or (wanted > 1 and wanted != int(wanted)):
+        raise ConfigurationError(f"Expected --gpus-per-trial of 0 to 1, or a whole number, found {wanted:g}.")
+    if wanted > session.gpus:
+        raise ConfigurationError(
+            f"--gpus-per-trial {wanted:g} is more than the {session.gpus:g} GPUs that Ray has here; use a smaller one, or auto."
+        )
+    return wanted
+
+
+def choose(sweep: Sweep) -> dict[str, TrialResult]:
+    """The best trial of each fold that ran to its own end, by the validation figure; ties go to the first.
+
+    Raises:
+        QbenchError: a fold without any.
+    """
+    chosen = {}
+    for fold in sweep.folds:
+        own = [result for result in sweep.results if result.fold == fold]
+        ended = [
+            (f, r.number, r)
+            for r in own
+            if r.status == "finished" and (f := r.figure(sweep.options.select)) is not None
+        ]
+        if not ended:
+            why = next((result.message for result in own if result.message), "all were stopped")
+            error = QbenchError(f"No trial of fold {fold} came to an end, so there is nothing to choose: {why}")
+            error.exit_code = 1
+            raise error
+        chosen[fold] = min(ended)[2]
+    return chosen
+
+
+def final_plan(sweep: Sweep, plan: Plan, own: ResolvedMethod, workers: int | None) -> Plan:
+    """The cells of the chosen configurations, all seeds, and those of the untuned method beside them."""
+    cells = list(plan.cells)
+    methods = {own.spec.label: own}
+    for fold, result in sweep.chosen.items():
+        label = point(sweep.base, result.settings).label
+        tuned = make_plan(sweep.options.model_copy(update={"methods": (label,)}))
+        methods |= {method.spec.label: method for method in tuned.methods}
+        mark = {"trials": len(sweep.points), "search": sweep.key}
+        for cell in tuned.cells:
+            if cell.task.fold.name != fold:
+                continue
+            identity = {**cell.task.identity, "tuned": mark}
+            changes = {
+                "identity": identity,
+                "cell": canonical_hash(identity),
+                "tuned": {
+                    "method": sweep.base.label,
+                    **mark,
+                    "chosen": chosen_values(sweep, cell.task.identity["parameters"]),
+                },
+            }
+            cells.append(plan_cell(cell.task.model_copy(update=changes)))
+    threads = {"threads": 1} if workers or sweep.options.ray_address else {}
+    cells = [replace(cell, task=cell.task.model_copy(update=threads)) for cell in cells]
+    options = sweep.options.model_copy(update={"workers": workers})
+    return replace(plan, options=options, methods=tuple(methods.values()), cells=tuple(cells), notes=())
+
+
+def chosen_values(sweep: Sweep, parameters: Mapping[str, Any]) -> Settings:
+    """The searched parameters with the values that were chosen."""
+    return {name: parameters[name] for name in sweep.space.parameters}
+
+
+def read_times(folder: Path) -> Times:
+    import json
+
+    path = folder / "times.json"
+    return Times(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Times()
+
+
+def write_times(folder: Path, times: Times) -> None:
+    import json
+
+    from ..files import write_text
+
+    write_text(folder / "times.json", json.dumps(vars(times), indent=1))
+
+
+def _lines(sweep: Sweep) -> list[Line]:
+    return [Line(fold, number, settings) for fold in sweep.folds for number, settings in enumerate(sweep.points)]

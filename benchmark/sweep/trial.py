@@ -1,0 +1,250 @@
+"""One trial: a point of the space on one fold, what it leaves in the sweep's folder, and its process."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from ...errors import MethodError, QbenchError
+from ...methods.method import FitContext
+from ...methods.selection import validation_scores
+from ..cell import set_threads
+from ..files import write_text
+from ..plugins import load_plugins
+from ..worker import PRELOAD
+from .space import Settings
+from .view import FoldView, open_view, sealed
+
+RESULT, HISTORY = "result.json", "history.jsonl"
+
+
+class TrialTask(BaseModel):
+    """All that a trial needs, as plain data; `folder` is its own, `threads` are the CPUs that it asked Ray for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    fold: str
+    method: str
+    settings: Settings
+    profile: Literal["fast", "paper"]
+    plugins: tuple[str, ...]
+    view: FoldView
+    backbone: Path | Literal["random"] | None
+    seed: int
+    select: Literal["mse", "pcc"]
+    max_epochs: int | None
+    device: str
+    precision: Literal["fp32", "bf16"]
+    threads: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return trial_name(self.fold, self.number)
+
+
+def trial_name(fold: str, number: int) -> str:
+    return f"{fold}-{number:03d}"
+
+
+class TrialResult(BaseModel):
+    """How a trial ended. `finished` by itself, `stopped` by the scheduler, `failed` in the method.
+
+    Attributes:
+        validation_mse, validation_pcc: of unrounded predictions at the kept epoch; null where it failed.
+        epochs: trained. best_epoch: of the kept state; null where the method has no epochs. seconds: inside `fit`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    fold: str
+    number: int
+    settings: Settings
+    status: Literal["finished", "stopped", "failed"]
+    validation_mse: float | None = None
+    validation_pcc: float | None = None
+    epochs: int = 0
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    message: str | None = None
+
+    def figure(self, select: str) -> float | None:
+        """What selection minimises."""
+        value = self.validation_mse if select == "mse" else self.validation_pcc
+        return None if value is None else value if select == "mse" else -value
+
+
+def read_result(folder: Path) -> TrialResult | None:
+    """The result of a trial that has ended."""
+    try:
+        return TrialResult.model_validate_json((folder / RESULT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def write_result(folder: Path, result: TrialResult) -> None:
+    """Keep a trial's result; what only helped to go on is removed."""
+    write_text(folder / RESULT, result.model_dump_json(indent=1))
+    for left in (folder / "work").glob("*"):
+        left.unlink()
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """What the trial reported, an entry an epoch; a last line that a kill cut short is dropped."""
+    try:
+        lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    found: list[dict[str, float]] = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            break
+        if entry["epoch"] == len(found) + 1:
+            found.append(entry)
+    return found
+
+
+def write_history(folder: Path, history: list[dict[str, float]]) -> None:
+    write_text(folder / HISTORY, "".join(json.dumps(entry) + "\n" for entry in history))
+
+
+def append_history(folder: Path, entry: Mapping[str, float]) -> None:
+    with (folder / HISTORY).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(dict(entry)) + "\n")
+
+
+def run_in_process(task: TrialTask) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Train a trial in a process of its own; yields ("began" | "epoch" | "finished" | "failed" | "stop", values).
+
+    The process is forked from a server that has imported torch, so trials do not wait for that; closing the iterator
+    ends the process. "stop" is what ends the sweep: a full disk, damaged files, a configuration that cannot be.
+    A process that dies raises `ProcessDied`.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*PRELOAD, __name__])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_main, args=(task.model_dump_json(), theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        while True:
+            try:
+                kind, values = ours.recv()
+            except EOFError:
+                process.join()
+                raise ProcessDied(f"The process of trial {task.name} ended with code {process.exitcode}.") from None
+            yield kind, values
+            if kind in {"finished", "failed", "stop"}:
+                return
+    finally:
+        if process.is_alive():
+            process.kill()
+        process.join()
+        ours.close()
+
+
+class ProcessDied(Exception):
+    """A trial's process was killed, or ran out of memory."""
+
+
+def _main(task_json: str, connection: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's to handle
+
+    def watch() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            connection.recv()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    os.environ.pop("QBENCH_DATA", None)  # a trial has no business with the data folder
+    task = TrialTask.model_validate_json(task_json)
+    try:
+        connection.send(("finished", _train(task, connection)))
+    except Exception as error:  # noqa: BLE001 - a method's failure is the trial's result; the rest ends the sweep
+        kind = "failed" if isinstance(error, MethodError) or not isinstance(error, QbenchError | OSError) else "stop"
+        message = f"{type(error).__name__}: {error}" if not isinstance(error, QbenchError) else str(error)
+        code = error.exit_code if isinstance(error, QbenchError) and kind == "stop" else 1
+        if disk_full(error):
+            kind, code = "stop", 1
+            message = (
+                f"The disk is full, trial {task.name} cannot keep its checkpoint; free some space and run the same command "
+                "again, it goes on from here."
+            )
+        connection.send((kind, {"message": message, "exit_code": code, "traceback": traceback.format_exc()}))
+
+
+def disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        if "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _train(task: TrialTask, connection: Connection) -> dict[str, Any]:
+    from ...methods.registry import parse
+
+    set_threads(task.threads)
+    load_plugins(task.plugins)
+    method = parse(task.method, task.profile).build()
+    train, validation = open_view(task.view)
+    work = task.folder / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    reporting = 0.0
+
+    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> bool:
+        nonlocal reporting
+        before = time.perf_counter()
+        seconds = before - start - reporting
+        connection.send(("epoch", {"epoch": epoch, "seconds": seconds, **{k: float(v) for k, v in metrics.items()}}))
+        reporting += time.perf_counter() - before
+        return False
+
+    context = FitContext(
+        seed=task.seed,
+        device=task.device,
+        precision=task.precision,
+        threads=task.threads,
+        directory=work,
+        select=task.select,
+        max_epochs=task.max_epochs,
+        backbone=task.backbone,
+        on_epoch=on_epoch,
+    )
+    connection.send(("began", {"at": time.time()}))
+    start = time.perf_counter()
+    method.fit(train, validation, context)
+    seconds = time.perf_counter() - start - reporting
+    if method.genes != train.genes:
+        raise MethodError(f"{method.name} must set self.genes to the cohort's genes in fit(), in their order.")
+    predicted = np.concatenate([method.predict(sealed(section)) for section in validation.sections])
+    if predicted.shape != validation.target.shape or not np.isfinite(predicted).all():
+        raise MethodError(
+            f"{method.name}: expected finite predictions of shape {validation.target.shape} (spots, genes) on validation."
+        )
+    return {
+        **validation_scores(predicted, validation.target, validation.boundaries),
+        "epochs": len(context.history),
+        "best_epoch": context.selected_epoch,
+        "seconds": seconds,
+    }

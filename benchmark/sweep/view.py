@@ -1,0 +1,157 @@
+"""What the trials of a fold may see: its training and validation sections as memory-mapped files, and nothing of its test.
+
+A view names no data folder and no test section; trials open it read-only, so that its arrays are in memory once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
+from ...errors import ConfigurationError
+from ..inputs import PreparedInputs
+
+SIDES = ("train", "validation")
+
+
+class SectionView(BaseModel):
+    """A measured section: names, and a `.npy` file for each of its arrays.
+
+    Attributes:
+        files: array_xy, target, and where there are any pixel_xy, rows, patches; features: by the encoder's name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    patient: str
+    spots: tuple[str, ...]
+    microns_per_pixel: float | None
+    labels: tuple[str, ...] | None
+    files: dict[str, Path]
+    features: dict[str, Path]
+
+
+class FoldView(BaseModel):
+    """The training and validation side of one fold, on its gene panel."""
+
+    model_config = ConfigDict(frozen=True)
+
+    genes: tuple[str, ...]
+    train: tuple[SectionView, ...]
+    validation: tuple[SectionView, ...]
+
+
+@dataclass
+class FileInputs:
+    """Patches and features of the sections of a view; knows no other section."""
+
+    patch_files: Mapping[str, Path]
+    feature_files: Mapping[tuple[str, str], Path]
+    opened: dict[Path, NDArray[Any]] = field(default_factory=dict)
+
+    def patches(self, section: str) -> NDArray[np.uint8]:
+        return self._open(self.patch_files.get(section), f"patches of section {section}")
+
+    def features(self, section: str, encoder: str) -> NDArray[np.float32]:
+        what = f"features of section {section} by encoder '{encoder or 'default'}'"
+        return self._open(self.feature_files.get((section, encoder)), what)
+
+    def _open(self, path: Path | None, what: str) -> NDArray[Any]:
+        if path is None:
+            raise ConfigurationError(
+                f"A trial asked for {what}, which is not on the training side of its fold, or which the method did not declare."
+            )
+        if path not in self.opened:
+            self.opened[path] = _map(path)
+        return self.opened[path]
+
+
+def write_view(folder: Path, cohorts: Mapping[str, Cohort], inputs: PreparedInputs) -> FoldView:
+    """Write the targets and places of both sides into `folder`; patches and features stay in the cache's files."""
+    folder.mkdir(parents=True)
+    sides = {}
+    for side in SIDES:
+        sections = []
+        for number, section in enumerate(cohorts[side].sections):
+            arrays = {
+                "array_xy": section.array_xy,
+                "pixel_xy": section.pixel_xy,
+                "rows": section.rows,
+                "target": section.target,
+                "patches": inputs.opened_patches.get(section.id),
+            }
+            features = {name: f for (owner, name), f in inputs.opened_features.items() if owner == section.id}
+            start = f"{side}{number}"
+            sections.append(
+                SectionView(
+                    id=section.id,
+                    patient=section.patient,
+                    spots=section.spots,
+                    microns_per_pixel=section.microns_per_pixel,
+                    labels=section.labels,
+                    files={k: _file(folder / f"{start}.{k}.npy", v) for k, v in arrays.items() if v is not None},
+                    features={k: _file(folder / f"{start}.f{i}.npy", v) for i, (k, v) in enumerate(features.items())},
+                )
+            )
+        sides[side] = tuple(sections)
+    return FoldView(genes=cohorts["train"].genes, **sides)
+
+
+def open_view(view: FoldView) -> tuple[Cohort, Cohort]:
+    """The cohorts of a view, memory-mapped."""
+    sections = [*view.train, *view.validation]
+    inputs = FileInputs(
+        {s.id: s.files["patches"] for s in sections if "patches" in s.files},
+        {(s.id, name): path for s in sections for name, path in s.features.items()},
+    )
+    train, validation = (
+        Cohort(tuple(_section(s, view.genes, inputs) for s in side), view.genes)
+        for side in (view.train, view.validation)
+    )
+    return train, validation
+
+
+def sealed(section: MeasuredSection) -> SealedSection:
+    """The same section without its target, for `predict`."""
+    return SealedSection(**{name: getattr(section, name) for name in SealedSection.__dataclass_fields__})
+
+
+def _section(view: SectionView, genes: tuple[str, ...], inputs: FileInputs) -> MeasuredSection:
+    def read(name: str) -> NDArray[Any] | None:
+        path = view.files.get(name)
+        return None if path is None else _map(path)
+
+    return MeasuredSection(
+        id=view.id,
+        patient=view.patient,
+        genes=genes,
+        spots=view.spots,
+        array_xy=_map(view.files["array_xy"]),
+        pixel_xy=read("pixel_xy"),
+        microns_per_pixel=view.microns_per_pixel,
+        labels=view.labels,
+        store=inputs if inputs.patch_files or inputs.feature_files else None,
+        rows=read("rows"),
+        target=_map(view.files["target"]),
+    )
+
+
+def _file(path: Path, values: NDArray[Any]) -> Path:
+    """The file behind a memory-mapped array, or a new one for an array in memory."""
+    if isinstance(values, np.memmap) and values.filename is not None:
+        return Path(values.filename).absolute()
+    np.save(path, values)
+    return path.absolute()
+
+
+def _map(path: Path) -> NDArray[Any]:
+    found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return found

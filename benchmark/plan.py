@@ -169,7 +169,7 @@ def make_plan(options: RunOptions) -> Plan:
     dataset = open_data(options, cache)
     settled = settle_protocol(options, dataset)
     cells = [
-        plan_cell(_task(options, resolved, dataset, settled, fold, seed, device, cache))
+        plan_cell(cell_task(options, resolved, dataset, settled, fold, seed, device, cache))
         for resolved in methods.values()
         for fold in settled.folds
         for seed in (options.seeds if resolved.spec.cls.seeded else (0,))
@@ -179,7 +179,7 @@ def make_plan(options: RunOptions) -> Plan:
     )
 
 
-def _task(
+def cell_task(
     options: RunOptions,
     resolved: ResolvedMethod,
     dataset: Dataset,
@@ -264,18 +264,19 @@ def _why(task: CellTask) -> str:
             newest = record
     if newest is None:
         return "new"
-    changed = sorted(_differences(newest.identity, task.identity))
+    changed = sorted(differences(newest.identity, task.identity))
     return f"changed: {', '.join(changed)}" if changed else "new"
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Keys, with dots, in which two identities differ."""
     out: list[str] = []
     for key in {*old, *new}:
         a, b = old.get(key), new.get(key)
         if a == b:
             continue
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            out += _differences(a, b, f"{prefix}{key}.")
+            out += differences(a, b, f"{prefix}{key}.")
         else:
             out.append(f"{prefix}{key}")
     return out

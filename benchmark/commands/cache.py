@@ -44,21 +44,21 @@ def ls(as_json: flags.Json = False) -> None:
 
 
 def verify(as_json: flags.Json = False) -> None:
-    """Hash every byte of every entry; exit 3 when one is damaged."""
+    """Hash every byte of every entry; remove the damaged, which are made anew when needed, and exit 3."""
     from ...datasets.cache import ArrayCache
 
-    entries = ArrayCache().verify()
+    cache = ArrayCache()
+    entries = cache.verify()
     damaged = [entry for entry in entries if entry.problem]
+    for entry in damaged:
+        cache.remove(entry.kind, entry.key)
     if as_json:
         rows = [{"kind": e.kind, "key": e.key, "problem": e.problem} for e in damaged]
         print(json.dumps({"schema": 1, "checked": len(entries), "damaged": rows}, indent=1))
     else:
         for entry in damaged:
             typer.echo(f"{entry.kind}/{entry.key}: {entry.problem}")
-        typer.echo(
-            f"{len(entries)} entries checked, {len(damaged)} damaged"
-            + ("; 'qbench cache gc' removes them" if damaged else "")
-        )
+        typer.echo(f"{len(entries)} entries checked, {len(damaged)} damaged" + (" and removed" if damaged else ""))
     if damaged:
         raise typer.Exit(3)
 

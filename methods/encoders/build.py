@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigurationError
-from . import lite
+from . import ctranspath, lite
 from .registry import EncoderCard, Weights, card
 from .timm_names import HUB, hub_description
 from .weights import difference, load_strictly, read_state_dict
@@ -46,6 +46,8 @@ def build_network(name: str, weights: Weights, *, seed: int = 0, image_size: int
 def _create(name: str, found: EncoderCard, size: int, **arguments: Any) -> nn.Module:
     if found.timm_name is None:
         raise ConfigurationError(f"Encoder '{name}' has no network to build; choose one of timm's.")
+    if found.loader == "ctranspath":
+        return ctranspath.create_ctranspath()
     if name.startswith(HUB):
         arguments = {**hub_description(name)[2], **arguments}
     described = timm.get_pretrained_cfg(found.timm_name)
@@ -59,6 +61,9 @@ def _create(name: str, found: EncoderCard, size: int, **arguments: Any) -> nn.Mo
 
 
 def _load(network: nn.Module, name: str, found: EncoderCard, state: dict[str, Tensor], origin: str, size: int) -> None:
+    if found.loader == "ctranspath":
+        load_strictly(network, ctranspath.to_timm(state), origin)
+        return
     if found.loader == "lite" and lite.is_package_layout(state):
         state = lite.to_timm(state, network)
     state = _without_classifier(network, state)

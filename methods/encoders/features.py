@@ -74,7 +74,7 @@ def encode_into(
 
 
 def check_against_fp32(spec: EncoderSpec, runtime: Runtime, patches: Patches, cache: ArrayCache) -> float:
-    """The least cosine between features of this runtime and of eager fp32, over up to 32 patches of the first section encoded.
+    """Mean cosine between features of this runtime and of eager fp32, over up to 32 patches of the first section encoded.
 
     Computed once per encoder and runtime and remembered in the cache; 1 for eager fp32 itself.
 
@@ -95,14 +95,15 @@ def check_against_fp32(spec: EncoderSpec, runtime: Runtime, patches: Patches, ca
         encode_into(both[1], plain, sample)
         ours, theirs = both.astype(np.float64)
         norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-        writer.metadata["cosine"] = float(((ours * theirs).sum(axis=1) / np.maximum(norms, 1e-30)).min())
+        cosines = (ours * theirs).sum(axis=1) / np.maximum(norms, 1e-30)
+        writer.metadata.update(spec.identity(), cosine=float(cosines.mean()), least=float(cosines.min()))
 
     key = canonical_hash({**spec.identity(), "size": int(patches.shape[1]), "device": spec.device})
     cosine = float(cache.get("encoder-check", key, build).metadata["cosine"])
     if not cosine > LEAST_COSINE:
         raise MethodError(
-            f"Encoder '{spec.name}' in {spec.runtime} {spec.dtype} has a cosine of {cosine:.5f} to its fp32 features, expected above "
-            f"{LEAST_COSINE}; use --runtime eager:fp32 for it."
+            f"Encoder '{spec.name}' in {spec.runtime} {spec.dtype} has a cosine of {cosine:.5f} to its fp32 features, "
+            f"expected above {LEAST_COSINE}; use --runtime eager:fp32 for it."
         )
     return cosine
 

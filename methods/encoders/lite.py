@@ -18,6 +18,7 @@ _EXPANDED = {
     "_project_conv": "conv_pwl",
     "_bn2": "bn3",
 }
+_SENSITIVE = 3
 # A block without an expansion (the first one) has no first normalisation, so timm counts from its second.
 _PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 
@@ -47,3 +48,15 @@ def to_timm(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor
             new = f"{_TOP[part]}.{rest}"
         renamed[new] = tensor
     return renamed
+
+
+def split_sensitive(network: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """The network in two: the stem and the first three stages, which must stay in fp32, and the rest.
+
+    The depthwise filters of the first stages nearly sum to zero over a bright, flat image. Rounded to bf16 they let its
+    mean through: cosine .996 to fp32 on tissue, and .9996 with these stages in fp32.
+    """
+    stages = list(network.blocks)  # type: ignore[arg-type]
+    front = nn.Sequential(network.conv_stem, network.bn1, *stages[:_SENSITIVE])  # type: ignore[arg-type]
+    rest = nn.Sequential(*stages[_SENSITIVE:], network.conv_head, network.bn2, network.global_pool)  # type: ignore[arg-type]
+    return front.eval(), rest.eval()

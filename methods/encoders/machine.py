@@ -65,6 +65,7 @@ def choose_runtime(runtime: str = "auto", device: str = "cpu") -> tuple[str, Lit
     """The runtime and dtype that encode on this machine.
 
     `runtime` is a name of RUNTIMES, with ":fp32" or ":bf16" appended where the dtype is not left to the machine.
+    "auto" is openvino on a CPU where it is installed, else eager.
     The dtype is bf16 where the hardware multiplies it (see `BF16_FLAGS`; CUDA capability 8.0 or above), else fp32.
 
     Raises:
@@ -78,7 +79,7 @@ def choose_runtime(runtime: str = "auto", device: str = "cpu") -> tuple[str, Lit
     if name == "openvino":
         _require_openvino(device)
     if name == "auto":
-        name = "eager"
+        name = "openvino" if device == "cpu" and _has_openvino() else "eager"
     if dtype == "fp32":
         return name, "fp32"
     fast = _cuda_has_bf16() if device == "cuda" else cpu_has_bf16()
@@ -90,10 +91,14 @@ def choose_runtime(runtime: str = "auto", device: str = "cpu") -> tuple[str, Lit
 def _require_openvino(device: str) -> None:
     if device != "cpu":
         raise ConfigurationError("The runtime openvino runs on the CPU only; use --device cpu or --runtime eager.")
-    if importlib.util.find_spec("openvino") is None:
+    if not _has_openvino():
         raise ConfigurationError(
             "The runtime openvino is not installed; install it with `pip install 'qbench[cpu]'`, or use --runtime eager."
         )
+
+
+def _has_openvino() -> bool:
+    return importlib.util.find_spec("openvino") is not None
 
 
 def _cuda_has_bf16() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 import numpy as np
@@ -9,16 +10,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ...errors import MethodError
 from .build import build_network
+from .lite import split_sensitive
 from .registry import EncoderSpec
 from .rgb import encode_rgb
+
+_log = logging.getLogger("qbench")
 
 
 class Runtime(Protocol):
     """A ready encoder.
 
     Attributes:
-        dim: numbers per patch. batch: patches that one call of `encode` should be given.
+        dim: numbers per patch. batch: patches that one call of `encode` should be given, at most.
     """
 
     dim: int
@@ -42,23 +47,61 @@ class Eager:
     """torch as it is: channels-last, autocast to bf16 where the spec says so, on the CPU or one GPU."""
 
     def __init__(self, spec: EncoderSpec, network: nn.Module) -> None:
-        # Denormals cost a factor of ten and carry nothing.
-        torch.set_flush_denormal(True)
+        torch.set_flush_denormal(True)  # denormals cost a factor of ten and carry nothing
         self.device = torch.device(spec.device)
+        # On a CPU: large enough for bf16 matrices, small enough for fp32 activations to stay in its cache.
         self.batch = 256 if spec.device == "cuda" else 32 if spec.dtype == "bf16" else 8
-        self._bf16 = spec.dtype == "bf16"
-        self._network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._scale, self._shift = normalisation(spec, self.device)
         self.dim = int(network.num_features)  # type: ignore[arg-type]
+        self._scale, self._shift = normalisation(spec, self.device)
+        self._parts = [
+            (part.to(self.device, memory_format=torch.channels_last), bf16)  # type: ignore[call-overload]
+            for part, bf16 in parts(spec, network)
+        ]
 
     @torch.inference_mode()
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         # A permuted view of NHWC memory is channels-last already; normalised in place, in fp32.
-        batch = torch.from_numpy(np.array(patches)).to(self.device).permute(0, 3, 1, 2).float()
+        batch: Tensor = torch.from_numpy(np.array(patches)).to(self.device).permute(0, 3, 1, 2).float()
         batch.mul_(self._scale).add_(self._shift)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            features: Tensor = self._network(batch)
-        return features.float().cpu().numpy()
+        for part, bf16 in self._parts:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                batch = part(batch)
+        return batch.float().cpu().numpy()
+
+
+class Compiled(Eager):
+    """torch.compile with the weights frozen in; one shape only, so short batches are filled up."""
+
+    def __init__(self, spec: EncoderSpec, network: nn.Module) -> None:
+        super().__init__(spec, network)
+        self.batch = 256 if spec.device == "cuda" else 32
+        self._name = spec.name
+        _log.info("Compiling encoder %s: 10 to 100 seconds, once a process.", spec.name)
+        self._parts = [
+            (torch.compile(part, dynamic=False, options={"freezing": True}), bf16) for part, bf16 in self._parts
+        ]
+
+    def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            return super().encode(filled(patches, self.batch))[: len(patches)]
+        except (TorchDynamoException, RuntimeError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise MethodError(
+                f"Encoder '{self._name}' cannot be compiled on this machine ({reason}); a C++ compiler is needed, "
+                "or use --runtime eager."
+            ) from error
+
+
+def parts(spec: EncoderSpec, network: nn.Module) -> list[tuple[nn.Module, bool]]:
+    """What runs one after the other, each with whether it runs in bf16; the sensitive part of a network stays in fp32."""
+    if spec.dtype == "fp32":
+        return [(network, False)]
+    if spec.loader == "lite":
+        front, rest = split_sensitive(network)
+        return [(front, False), (rest, True)]
+    return [(network, True)]
 
 
 def normalisation(spec: EncoderSpec, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
@@ -68,8 +111,23 @@ def normalisation(spec: EncoderSpec, device: torch.device | str = "cpu") -> tupl
     return (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
 
 
+def filled(patches: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:
+    """The patches, the last one repeated up to `batch` rows."""
+    lacking = batch - len(patches)
+    return patches if lacking <= 0 else np.concatenate([patches, np.repeat(patches[-1:], lacking, axis=0)])
+
+
 def open_runtime(spec: EncoderSpec, image_size: int) -> Runtime:
-    """The encoder of a spec, ready for patches of `image_size` pixels."""
+    """The encoder of a spec, ready for patches of `image_size` pixels.
+
+    Raises:
+        ConfigurationError, DataError: see `build.build_network`. MethodError: the runtime cannot run this network.
+    """
     if spec.weights is None:
         return Rgb()
-    return Eager(spec, build_network(spec.name, spec.weights, image_size=image_size))
+    network = build_network(spec.name, spec.weights, image_size=image_size)
+    if spec.runtime == "openvino":
+        from .openvino import OpenVino
+
+        return OpenVino(spec, network, image_size)
+    return Compiled(spec, network) if spec.runtime == "compiled" else Eager(spec, network)

@@ -39,7 +39,7 @@ class Finding:
 class Analysis:
     """Statistics of one figure over the complete rows that are no oracle; `findings` by row key.
 
-    `sentence` says that the patients are too few, or that the reference is missing; "" where nothing is in the way.
+    `sentence` says that the patients are too few, else that the reference is missing; "" where nothing is in the way.
     """
 
     figure: str
@@ -72,7 +72,7 @@ def analyse(rows: Sequence[Row], reference: str = REFERENCE, figure: str = RANKE
         figure=figure,
         reference=None if at is None else family[at].title,
         patients=patients,
-        sentence="; ".join(part for part in (few, missing) if part),
+        sentence=few or missing,
         findings=findings,
     )
 

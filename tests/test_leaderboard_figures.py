@@ -34,8 +34,8 @@ def runs(tmp_path_factory):
     code = rng.integers(0, 6, 80)
     vectors = rng.normal(size=(6, 12))
     kept = {
-        "sample_features": vectors[code] + rng.normal(0, 0.2, (80, 12)),
-        "sample_quantised": vectors[code],
+        "sample_bounded": vectors[code] + rng.normal(0, 0.2, (80, 12)),
+        "sample_rounded": vectors[code],
         "sample_code": code,
         "codes": np.arange(6),
         "code_counts": np.bincount(code),

@@ -216,7 +216,9 @@ def test_fit_predict_save_and_log(tmp_path):
     arrays = method.diagnostics()
     assert arrays["gene_weight_l1"].shape == (len(train.genes),)
     assert arrays["code_counts"].sum() == len(train)
-    assert arrays["sample_quantised"].shape == (70, 8)
+    assert arrays["sample_bounded"].shape == arrays["sample_rounded"].shape == (70, 2)
+    width = np.array([5 // 2, 4 // 2])
+    np.testing.assert_allclose(np.round(arrays["sample_bounded"] * width) / width, arrays["sample_rounded"], atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,15 @@ from .canvas import COLOURS, new_figure, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Features before the quantiser (s, latent), the vectors they became (s, latent), and the code of each (s,).
-FEATURES, QUANTISED, CODE = "sample_features", "sample_quantised", "sample_code"
+# In the codebook's space: features before the rounding (s, dimensions), the vectors they became, the code of each (s,).
+FEATURES, QUANTISED, CODE = "sample_bounded", "sample_rounded", "sample_code"
 
 
 def features_and_codes(row: Row, folders: Mapping[str, Path]) -> Figure | None:
     """One t-SNE of both: training spots as pale dots, codebook vectors in use as rings sized by their spots.
 
+    Both lie in the space of the codebook (a linear projection of the image features, bounded): only there can they be
+    compared, for the decoder's input is a projection out of it again.
     The first stored cell of the row, by fold and seed; None where it has no quantiser or keeps no features.
     """
     for record in row.records:

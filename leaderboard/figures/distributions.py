@@ -54,8 +54,8 @@ def _bars(axes: Any, values: Mapping[str, NDArray[np.float32]]) -> None:
         share = np.bincount(np.searchsorted(edges, found, side="right") - 1, minlength=len(edges)) / len(found)
         place = np.arange(len(edges)) - 0.4 + width * (i + 0.5)
         axes.bar(place, share, width, label=title, color=TRUTH if title == "truth" else colour(i - 1))
-    tilt = 45 if len(labels) > 6 else 0
-    axes.set_xticks(range(len(labels)), labels, rotation=tilt)
+    tilted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(labels) > 6 else {}
+    axes.set_xticks(range(len(labels)), labels, **tilted)
 
 
 def count_bins(largest: int) -> tuple[NDArray[np.int64], list[str]]:

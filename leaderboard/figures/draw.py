@@ -58,7 +58,7 @@ def _figures(table: Table, folders: Mapping[str, Path], genes: Sequence[str]) ->
     for gene in genes:
         yield f"distribution-{gene}", of_gene(table, rows, gene, folders)
     yield "pcc-by-gene", per_gene(table, rows, folders)
-    yield "entropy-by-weight", by_weight(table, [row for row in table.rows if row.complete][: 2 * METHODS], folders)
+    yield "entropy-by-weight", by_weight(table, [row for row in table.rows if row.complete], folders)
     for row in table.rows:
         if row.complete:
             yield f"codebook-{row.title}", features_and_codes(row, folders)

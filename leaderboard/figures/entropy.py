@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..record import Record
 from ..stored import read_diagnostics, read_scores
 from ..table import Row, Table
-from .canvas import TRUTH, colour, new_figure, style
+from .canvas import COLOURS, TRUTH, colour, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,16 +24,19 @@ BINS = 5
 def by_weight(table: Table, rows: Sequence[Row], folders: Mapping[str, Path]) -> Figure | None:
     """Mean entropy in bits within fifths of the genes by weight, truth and each row; None without QCA's weights.
 
-    The weights are those of the best row that stores them, fold by fold; the other rows are put in the same bins.
+    The weights are those of the row with the fewest settings that stores them, fold by fold; the other rows are put in
+    the same bins. Drawn are that row and the first five of the others.
     """
-    source = next((row for row in rows if any(_weight(record, folders) is not None for record in row.records)), None)
+    weighted = [row for row in rows if any(_weight(record, folders) is not None for record in row.records)]
+    source = min(weighted, key=lambda row: len(row.settings), default=None)
     if source is None or table.protocol.target != "counts":
         return None
+    rows = [source, *[row for row in rows if row is not source][: len(COLOURS) - 2]]
     bins = {r.fold.name: _bins(_weight(r, folders)) for r in source.records if _weight(r, folders) is not None}
     lines = {row.title: _line(row, bins, folders, "entropy_prediction") for row in rows}
     truth = _line(source, bins, folders, "entropy_truth")
     with style():
-        figure = new_figure(4.6, 3.3)
+        figure = new_figure(5.8, 3.3)
         axes: Any = figure.subplots()
         axes.plot(range(1, BINS + 1), truth, "o-", color=TRUTH, lw=2.2, label="truth")
         for i, (title, line) in enumerate((t, v) for t, v in lines.items() if not np.isnan(v).all()):
@@ -44,7 +47,7 @@ def by_weight(table: Table, rows: Sequence[Row], folders: Mapping[str, Path]) ->
             ylabel="entropy of counts, bits",
             ylim=(0, None),
         )
-        axes.legend()
+        figure.legend(loc="outside right upper")
     return figure
 
 

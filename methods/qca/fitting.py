@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..images import ImageSource
 from ..method import FitContext
+from .fsq import FSQ
 from .losses import alignment_loss, l1_term, reconstruction_loss, rounded
 from .network import QCANetwork
 from .parameters import QCAParameters
@@ -97,25 +98,23 @@ def warn_of_collapse(context: FitContext) -> None:
 
 @torch.inference_mode()
 def describe(network: QCANetwork, source: ImageSource, batch_size: int, sample: int = 2000) -> dict[str, NDArray[Any]]:
-    """What the figures need: codes used and how often, input-weight norms per gene, features of a sample of spots.
+    """What the figures need: codes used and how often, input-weight norms per gene, a sample of spots at the quantiser.
 
-    Arrays: `gene_weight_l1` (genes,); `sample_rows` int64 (s,) training rows, evenly spaced; `sample_features` and
-    `sample_quantised` (s, latent), before and after the quantiser; with a quantiser also
-    `sample_code` int64 (s,), `codes` and `code_counts` int64 (used,).
+    Arrays: `gene_weight_l1` (genes,). With a quantiser also `codes` and `code_counts` int64 (used,), and of up to `sample`
+    training spots, evenly spaced, `sample_code` int64 (s,), `sample_bounded` and `sample_rounded` float32 (s, dimensions):
+    the image features in the space of the codebook, before the rounding, and the codebook vectors that they become.
     """
-    rows = torch.linspace(0, len(source) - 1, min(sample, len(source))).long()
-    found: list[tuple[Tensor, Tensor, Tensor | None]] = []
-    for part in torch.arange(len(source)).split(batch_size):
-        image = network.image_features(source.ready(source.prepare(part), training=False))
-        found.append((image, *network.quantiser(image)))
-    arrays = {
-        "gene_weight_l1": network.input_weight.abs().sum(dim=0),
-        "sample_rows": rows,
-        "sample_features": torch.cat([image.float().cpu() for image, _, _ in found])[rows],
-        "sample_quantised": torch.cat([quantised.float().cpu() for _, quantised, _ in found])[rows],
-    }
-    if indices := [index.cpu() for _, _, index in found if index is not None]:
-        index = torch.cat(indices)
-        arrays["sample_code"] = index[rows]
+    arrays = {"gene_weight_l1": network.input_weight.abs().sum(dim=0)}
+    if (fsq := network.quantiser.fsq) is not None:
+        parts = torch.arange(len(source)).split(batch_size)
+        images = (network.image_features(source.ready(source.prepare(part), training=False)) for part in parts)
+        z = torch.cat([network.quantiser.down(image) for image in images])
+        rounded, index = fsq(z)
+        rows = torch.linspace(0, len(source) - 1, min(sample, len(source))).long().to(z.device)
+        bounded = FSQ(fsq.levels, rounding=False).to(z.device)(z[rows])[0]
+        arrays |= {"sample_code": index[rows], "sample_bounded": bounded, "sample_rounded": rounded[rows]}
         arrays["codes"], arrays["code_counts"] = torch.unique(index, return_counts=True)
-    return {name: value.cpu().numpy() for name, value in arrays.items()}
+    return {
+        name: value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
+        for name, value in arrays.items()
+    }

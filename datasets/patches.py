@@ -58,6 +58,14 @@ def open_patches(
     return cache.get("patches", key, build).arrays["patches"], key
 
 
+def read_patch(image: Image, x: int, y: int, window: int, size: int) -> NDArray[np.uint8]:
+    """The window whose upper left pixel is (x, y), RGB uint8 (size, size, 3); it may cross the border of the image."""
+    width, height = image.size
+    crossing = x < 0 or y < 0 or x + window > width or y + window > height
+    patch = _padded(image, x, y, window) if crossing else image.read(x, y, window, window)
+    return patch if window == size else _resized(patch, size)
+
+
 def _cut(
     writer: EntryWriter, section: Section, size: int, microns_per_pixel: float | None, progress: Progress | None
 ) -> None:
@@ -74,8 +82,7 @@ def _cut(
     crossing = np.any((corner < 0) | (corner + window > np.array(image.size)), axis=1)
     patches = writer.array("patches", (section.n_spots, size, size, 3), np.uint8)
     for i, (x, y) in enumerate(corner.tolist()):
-        patch = _padded(image, x, y, window) if crossing[i] else image.read(x, y, window, window)
-        patches[i] = patch if window == size else _resized(patch, size)
+        patches[i] = read_patch(image, x, y, window, size)
         if progress is not None and ((i + 1) % _REPORT_EVERY == 0 or i + 1 == section.n_spots):
             progress(f"patches of {section.id}", i + 1, section.n_spots)
     native = section.microns_per_pixel

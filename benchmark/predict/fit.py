@@ -1,0 +1,164 @@
+"""Fit one method on all patients of a dataset, for use on new slides."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...datasets.cache import ArrayCache
+from ...datasets.folds import Fold, Part, check_leaks
+from ...datasets.registry import SectionInfo
+from ...errors import ConfigurationError, MethodError
+from ...leaderboard.record import PatchRecord
+from ...methods.encoders.machine import resolve_device
+from ...methods.method import FitContext
+from ..cell import open_cohort
+from ..files import write_text
+from ..inputs import Progress, prepare
+from ..options import RunOptions
+from ..panels import open_panel
+from ..plan import PATCH_SIZE, available_cores, choose_sections, open_data
+from ..resolve import ResolvedMethod, resolve_method
+from ..store import unwritable
+from .model import FIT, FitRecord, PanelRecord
+
+Epoch = Callable[[int, Mapping[str, float]], bool]
+
+
+def all_patients_fold(sections: list[SectionInfo]) -> Fold:
+    """Train on everything but what early stopping and the choice of penalties look at.
+
+    That is the last patient by id where there are three or more, else the last section by id, else the 20 % of the only
+    section's spots with the largest array x.
+    """
+    ids = sorted(info.id for info in sections)
+    patients = {info.id: info.patient for info in sections}
+    everyone = sorted(set(patients.values()))
+    if len(everyone) >= 3:
+        held = [name for name in ids if patients[name] == everyone[-1]]
+        rule = f"patient {everyone[-1]}, last by id"
+    elif len(ids) >= 2:
+        held, rule = ids[-1:], f"section {ids[-1]}, last by id"
+    else:
+        only = ids[0]
+        rule = f"20 % of the spots of {only} with the largest array x"
+        return Fold("all", (Part(only, "near"),), (Part(only, "far"),), (), rule)
+    return Fold("all", tuple(Part(n) for n in ids if n not in held), tuple(Part(n) for n in held), (), rule)
+
+
+def fit_model(
+    options: RunOptions, to: Path, progress: Progress | None = None, on_epoch: Epoch | None = None
+) -> FitRecord:
+    """Fit `options.methods[0]` on all sections and write the model's folder; returns its record.
+
+    Raises:
+        ConfigurationError: not exactly one method or seed, or a folder in the way. MethodError: the method failed.
+    """
+    if len(options.methods) != 1 or len(options.seeds) != 1:
+        raise ConfigurationError(
+            "Fit one method with one seed: give one name, for example 'qbench fit ridge', and one --seeds."
+        )
+    if to.exists() and not (to / FIT).is_file() and (not to.is_dir() or any(to.iterdir())):
+        raise ConfigurationError(
+            f"Expected a new folder, or an earlier model, at {to}, found other files; choose another --to."
+        )
+    cache = ArrayCache()
+    device = resolve_device(options.device)
+    resolved = resolve_method(
+        options.methods[0], options.profile, options.encoder, options.weights, options.runtime, device, options.plugin
+    )
+    if resolved.spec.cls.kind == "oracle":
+        raise ConfigurationError(
+            f"{resolved.spec.label} is an oracle: it reads the measured counts, which a new slide does not have."
+        )
+    dataset = open_data(options, cache)
+    infos, _ = choose_sections(dataset, options.sections, resolved.inputs.image, None)
+    fold = all_patients_fold(infos)
+    patients = {info.id: info.patient for info in infos}
+    panel = open_panel(dataset, fold, cache)
+    check_leaks(fold, patients, {info.id: info.content for info in infos}, False, panel)
+
+    patch = PatchRecord(size=PATCH_SIZE, microns_per_pixel=options.microns_per_pixel)
+    inputs = prepare(
+        dataset, sorted(patients), resolved.encoders, patch if resolved.inputs.image else None, cache, progress
+    )
+    train = open_cohort(dataset, fold.train, panel, options.target, inputs)
+    validation = open_cohort(dataset, fold.validation, panel, options.target, inputs)
+    precision = options.precision
+    if precision == "auto":
+        precision = "bf16" if device == "cuda" and options.profile == "paper" else "fp32"
+    context = FitContext(
+        seed=options.seeds[0],
+        device=device,
+        precision=precision,
+        threads=available_cores(),
+        select=options.select,
+        max_epochs=options.max_epochs,
+        backbone=resolved.backbone_weights,
+        on_epoch=on_epoch,
+    )
+    method = resolved.spec.build()
+    method.fit(train, validation, context)
+    if method.genes != panel.genes:
+        raise MethodError(f"{method.name} must set self.genes to the cohort's genes in fit(), in their order.")
+    scales = sorted(s.microns_per_pixel for part in fold.train if (s := dataset.load(part.section)).microns_per_pixel)
+    record = FitRecord(
+        qbench=__version__,
+        method=resolved.spec.label,
+        origin=resolved.spec.origin,
+        profile=options.profile,
+        target=options.target,
+        dataset=dataset.card.name,
+        simulated=dataset.card.simulated,
+        train={part.section: patients[part.section] for part in fold.train},
+        validation={part.section: patients[part.section] for part in fold.validation},
+        rule=fold.rule,
+        panel=PanelRecord(
+            genes=panel.genes,
+            n_ranked=panel.n_ranked,
+            hvg=panel.hvg,
+            heg=panel.heg,
+            markers={group: tuple(genes) for group, genes in panel.markers.items()},
+        ),
+        patch=patch,
+        native_microns=(scales[0], statistics.median(scales), scales[-1]) if len(scales) == len(fold.train) else (),
+        encoders={key: spec.identity() for key, spec in resolved.encoders.items()},
+        fitted=_fitted(resolved, context, options),
+    )
+    _write(to, record, method)
+    return record
+
+
+def _fitted(resolved: ResolvedMethod, context: FitContext, options: RunOptions) -> dict[str, Any]:
+    return {
+        "parameters": resolved.spec.parameters.model_dump(mode="json"),
+        "seed": context.seed,
+        "select": options.select,
+        "epochs": len(context.history),
+        "last": context.history[-1] if context.history else {},
+        "warnings": list(context.warnings),
+    }
+
+
+def _write(to: Path, record: FitRecord, method: Any) -> None:
+    """Write the folder aside and rename it; an earlier model of that name goes only when the new one is complete."""
+    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
+    old = to.with_name(f".{to.name}.{os.getpid()}.old")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        method.save(temporary)
+        write_text(temporary / FIT, record.model_dump_json(indent=1))
+        if to.exists():
+            to.rename(old)
+        temporary.rename(to)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise unwritable(to, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,161 @@
+"""A fitted model's folder: `method.json` and `model.safetensors` of the method, and `fit.json`, which says what it reads.
+
+`fit.json` holds the gene panel, the encoders with the hashes of their weights, the patch size and the magnification, so that
+the inputs can be made again elsewhere, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ...datasets.cohort import SealedSection
+from ...datasets.hashing import canonical_hash, plain_sha256
+from ...errors import ConfigurationError, MethodError
+from ...leaderboard.record import PatchRecord
+from ...methods.encoders.machine import resolve_device
+from ...methods.encoders.registry import EncoderSpec, Weights, resolve
+from ...methods.method import Inputs, Method
+from ...methods.registry import load_method
+
+FIT = "fit.json"
+SCHEMA = 1
+
+
+class PanelRecord(BaseModel):
+    """The genes that are predicted, in order, and the lists among them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    genes: tuple[str, ...]
+    n_ranked: int
+    hvg: tuple[str, ...]
+    heg: tuple[str, ...]
+    markers: dict[str, tuple[str, ...]]
+
+
+class FitRecord(BaseModel):
+    """What `qbench fit` did.
+
+    Attributes:
+        method: label with settings. origin: the package or file that brought it. profile, target: as in a run.
+        train, validation: section -> patient; rule: how validation was chosen.
+        native_microns: of the training sections' images, smallest, median and largest; empty where one is unknown.
+        encoders: identity of each encoder by the name that the method uses ("" is the run's).
+        fitted: parameters, seed and the like, for the reader.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    schema_version: int = SCHEMA
+    qbench: str
+    method: str
+    origin: str
+    profile: Literal["fast", "paper"]
+    target: Literal["counts", "proportion"]
+    dataset: str
+    simulated: bool
+    train: dict[str, str]
+    validation: dict[str, str]
+    rule: str
+    panel: PanelRecord
+    patch: PatchRecord
+    native_microns: tuple[float, ...]
+    encoders: dict[str, dict[str, Any]]
+    fitted: dict[str, Any]
+
+    @property
+    def microns_per_pixel(self) -> float | None:
+        """Magnification of the patches that the method learned from; None where it is not known."""
+        if self.patch.microns_per_pixel is not None:
+            return self.patch.microns_per_pixel
+        return self.native_microns[1] if self.native_microns else None
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A model ready to predict."""
+
+    record: FitRecord
+    method: Method
+    inputs: Inputs
+    encoders: Mapping[str, EncoderSpec]
+    hash: str
+
+    def predict(self, section: SealedSection) -> Any:
+        """See `Method.predict`."""
+        return self.method.predict(section)
+
+
+def read_fit(folder: Path) -> FitRecord:
+    """The record of a fit.
+
+    Raises:
+        MethodError: no folder that `qbench fit` wrote.
+    """
+    path = folder / FIT
+    try:
+        return FitRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise MethodError(
+            f"Expected a model in {folder}, but {FIT} cannot be read ({error.__class__.__name__}); make one with "
+            "'qbench fit'."
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise MethodError(
+            f"Expected the record of a fit in {path}, but {'.'.join(map(str, first['loc']))}: {first['msg']}; fit "
+            "the model again "
+            "with this qbench."
+        ) from error
+
+
+def load_model(folder: Path, weights: Mapping[str, Weights], device: str, runtime: str) -> FittedModel:
+    """Load a fitted model and find its encoders' weights.
+
+    Raises:
+        MethodError: no model there, or one of another version. ConfigurationError: encoder weights other than those that the
+            model was fitted with.
+    """
+    record = read_fit(folder)
+    method = load_method(folder)
+    if method.genes != record.panel.genes:
+        raise MethodError(
+            f"Expected the panel of {folder / FIT} in its method, found other genes; fit the model again."
+        )
+    inputs = method.inputs(method.parameters)
+    if inputs.labels:
+        raise ConfigurationError(
+            f"{record.method} reads a pathologist's labels, which a new slide does not have; fit another method."
+        )
+    device = resolve_device(device)
+    encoders = {key: _find(known, weights, device, runtime) for key, known in record.encoders.items()}
+    return FittedModel(record, method, inputs, encoders, hash_model(folder))
+
+
+def hash_model(folder: Path) -> str:
+    """sha256 over the files of a model."""
+    return canonical_hash({path.name: plain_sha256(path) for path in sorted(folder.iterdir()) if path.is_file()})
+
+
+def _find(known: Mapping[str, Any], weights: Mapping[str, Weights], device: str, runtime: str) -> EncoderSpec:
+    name = str(known["encoder"])
+    given: dict[str, Weights] = dict(weights)
+    if known["weights"] == "random":
+        given[name] = "random"
+    spec = resolve(name, given, device, runtime)
+    found = spec.identity()
+    for key in ("weights", "version", "mean", "std"):
+        if found[key] != known[key]:
+            raise ConfigurationError(
+                f"Expected encoder '{name}' with {key} {_short(known[key])}, as the model was fitted with, found "
+                f"{_short(found[key])}; "
+                f"give the same weights with --encoder-weights {name}=FILE, or fit the model again."
+            )
+    return spec
+
+
+def _short(value: Any) -> str:
+    return str(value)[:12]

@@ -1,0 +1,220 @@
+"""Predict a slide with a fitted model: tissue first, then windows of points, each read, encoded and predicted in "
+"turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import __version__
+from ...datasets.cache import ArrayCache
+from ...datasets.cohort import SealedSection
+from ...datasets.hashing import canonical_hash, file_sha256
+from ...datasets.images import Image, open_image
+from ...datasets.patches import read_patch
+from ...datasets.readers.slides import Slide
+from ...datasets.target import clamp
+from ...errors import ConfigurationError, MethodError
+from ...methods.encoders.registry import EncoderSpec, Weights
+from .grid import Points, grid_points, listed_points, parse_length
+from .model import FittedModel, load_model
+from .output import Parts, describe, write_output
+from .tissue import overview
+
+Progress = Callable[[str, int, int], None]
+AGREE = 0.1  # the option and the file may differ by this share before a note is due
+
+
+@dataclass
+class Predicted:
+    """What was done: number of points, of windows that an earlier try had finished, and what the user must see."""
+
+    points: int
+    resumed: int
+    notes: list[str] = field(default_factory=list)
+
+
+def predict_slide(
+    model: Path,
+    image: Path,
+    output: Path,
+    grid: str | None = None,
+    spots: Path | None = None,
+    microns_per_pixel: float | None = None,
+    weights: Mapping[str, Weights] | None = None,
+    device: str = "auto",
+    runtime: str = "auto",
+    progress: Progress | None = None,
+) -> Predicted:
+    """Predict the genes of a model's panel over an image and write them to `output`, an `.h5ad`.
+
+    Args:
+        grid: distance of points, "200um" or "290px"; or `spots`: CSV with columns spot, x, y in pixels of the image.
+        microns_per_pixel: of the image; else what its file states. Never guessed.
+        weights: of encoders, where the model was fitted with other than the default ones.
+
+    Memory: one window of points (40 x 40), the kept tiles and the overview, whatever the slide's size; a JPEG or PNG is decoded
+    whole. A killed run goes on with the windows it had not finished.
+
+    Raises:
+        ConfigurationError: neither or both of grid and spots, an unknown scale, other encoder weights than the model's.
+        DataError: an unreadable image, no tissue, spots outside. MethodError: no model, or predictions that are not finite.
+    """
+    if (grid is None) == (spots is None):
+        raise ConfigurationError("Say where to predict: give either --grid, for example 200um, or --spots CSV.")
+    fitted = load_model(model, weights or {}, device, runtime)
+    opened = open_image(image)
+    scale, notes = _scale(opened, microns_per_pixel, fitted, image.name)
+    window = _window(fitted, scale, notes)
+    small = overview(opened)
+    if grid is not None:
+        points = grid_points(opened.size, parse_length(grid, scale), window, small)
+    else:
+        assert spots is not None
+        points = listed_points(spots, opened.size)
+    identity = canonical_hash(
+        {
+            "qbench": __version__,
+            "model": fitted.hash,
+            "encoders": {key: spec.identity() for key, spec in fitted.encoders.items()},
+            "image": file_sha256(image, ArrayCache().root),
+            "window": window,
+            "names": points.names,
+            "points": points.pixel_xy.tolist(),
+        }
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    parts = Parts(output, identity)
+    resumed = _predict_windows(fitted, opened, points, window, parts, progress)
+    about = describe(fitted.record, fitted.record.patch, scale, image.name, fitted.hash)
+    clipped = write_output(output, parts, points, fitted.record, small, about, window)
+    if clipped:
+        notes.append(f"{clipped} predicted counts above 2^31 were clipped.")
+    return Predicted(len(points), resumed, notes)
+
+
+def _scale(image: Image, given: float | None, model: FittedModel, name: str) -> tuple[float | None, list[str]]:
+    stated = image.microns_per_pixel if isinstance(image, Slide) else None
+    if given is not None and not given > 0:
+        raise ConfigurationError(f"Expected --microns-per-pixel above 0, found {given:g}.")
+    if given is None and stated is None and model.record.microns_per_pixel is not None:
+        raise ConfigurationError(
+            f"{name} does not state its microns per pixel, and the model learned from patches at "
+            f"{model.record.microns_per_pixel:.3g}; give --microns-per-pixel."
+        )
+    notes = []
+    if given is not None and stated is not None and abs(given / stated - 1) > AGREE:
+        notes.append(
+            f"{name} states {stated:.3g} microns per pixel; --microns-per-pixel {given:.3g} was taken instead."
+        )
+    return given or stated, notes
+
+
+def _window(model: FittedModel, scale: float | None, notes: list[str]) -> int:
+    """Edge in slide pixels of what becomes one patch, at the magnification that the model learned from."""
+    record = model.record
+    due = record.microns_per_pixel
+    if due is None or scale is None:
+        notes.append("The model's training images state no scale, so patches are cut in native pixels.")
+        return record.patch.size
+    spread = record.native_microns
+    if record.patch.microns_per_pixel is None and spread and spread[2] / spread[0] > 1 + AGREE:
+        notes.append(
+            f"The model learned from native pixels of {spread[0]:.2f} to {spread[2]:.2f} microns; patches are cut "
+            "at their median, "
+            f"{spread[1]:.2f}. Fit with --microns-per-pixel to settle it."
+        )
+    return max(1, round(record.patch.size * due / scale))
+
+
+def _predict_windows(
+    model: FittedModel, image: Image, points: Points, window: int, parts: Parts, progress: Progress | None
+) -> int:
+    total = int(points.windows.max()) + 1
+    resumed = 0
+    store = _WindowStore(model, image, window)
+    for number in range(total):
+        rows = np.flatnonzero(points.windows == number)
+        if parts.path(number).is_file():
+            resumed += 1
+        else:
+            store.open(points.pixel_xy[rows])
+            sealed = SealedSection(
+                id="slide",
+                patient="slide",
+                genes=model.record.panel.genes,
+                spots=tuple(points.names[i] for i in rows),
+                array_xy=points.array_xy(rows),
+                pixel_xy=points.pixel_xy[rows],
+                microns_per_pixel=model.record.microns_per_pixel,
+                labels=None,
+                store=store,
+            )
+            prediction = np.asarray(model.predict(sealed))
+            if prediction.shape != (len(rows), len(sealed.genes)):
+                raise MethodError(
+                    f"{model.record.method}: expected predictions of shape {(len(rows), len(sealed.genes))}, found "
+                    f"{prediction.shape}."
+                )
+            parts.save(number, clamp(prediction, f"{model.record.method} on the slide"))
+        if progress is not None:
+            progress("points", int(rows[-1]) + 1, len(points))
+    return resumed
+
+
+class _WindowStore:
+    """Patches and features of one window's points, made when they are asked for; the next window takes their place."""
+
+    def __init__(self, model: FittedModel, image: Image, window: int) -> None:
+        self._model = model
+        self._image = image
+        self._window = window
+        self._corners: NDArray[np.int64] = np.zeros((0, 2), np.int64)
+        self._patches: NDArray[np.uint8] | None = None
+        self._features: dict[str, NDArray[np.float32]] = {}
+        self._runtimes: dict[str, Any] = {}
+
+    def open(self, centres: NDArray[np.float64]) -> None:
+        self._corners = np.rint(centres).astype(np.int64) - self._window // 2
+        self._patches = None
+        self._features = {}
+
+    def patches(self, section: str) -> NDArray[np.uint8]:
+        if self._patches is None:
+            self._patches = self._read(0, len(self._corners))
+        return self._patches
+
+    def features(self, section: str, encoder: str) -> NDArray[np.float32]:
+        if encoder not in self._features:
+            if encoder not in self._model.encoders:
+                raise ConfigurationError(
+                    f"The method asked for features of '{encoder or 'default'}', which it did not declare."
+                )
+            self._features[encoder] = self._encode(encoder, self._model.encoders[encoder])
+        return self._features[encoder]
+
+    def _encode(self, key: str, spec: EncoderSpec) -> NDArray[np.float32]:
+        from ...methods.encoders.features import encode_into
+        from ...methods.encoders.runtimes import open_runtime
+
+        if key not in self._runtimes:
+            self._runtimes[key] = open_runtime(spec, self._model.record.patch.size)
+        runtime = self._runtimes[key]
+        out = np.empty((len(self._corners), runtime.dim), dtype=np.float32)
+        for start in range(0, len(out), runtime.batch):
+            stop = min(start + runtime.batch, len(out))
+            block = self._patches[start:stop] if self._patches is not None else self._read(start, stop)
+            encode_into(out[start:stop], runtime, block)
+        return out
+
+    def _read(self, start: int, stop: int) -> NDArray[np.uint8]:
+        size = self._model.record.patch.size
+        block = np.empty((stop - start, size, size, 3), dtype=np.uint8)
+        for i, (x, y) in enumerate(self._corners[start:stop].tolist()):
+            block[i] = read_patch(self._image, x, y, self._window, size)
+        return block

@@ -63,7 +63,8 @@ class ImageSide:
                 f"Expected weights for the backbone {self.backbone}; name a file with --encoder-weights "
                 f"{self.backbone}=FILE, or ask for --encoder-weights random."
             )
-        return build_network(self.backbone, weights, seed=seed, image_size=self.patch_size)
+        network = build_network(self.backbone, weights, seed=seed, image_size=self.patch_size)
+        return network.to(memory_format=torch.channels_last)
 
     def source(
         self, side: Cohort | SealedSection, device: torch.device, noise: float = 0.0, augment: bool = False

@@ -30,6 +30,12 @@ _shipped = {
     "knn": "qbench.methods.controls.knn:NearestNeighbours",
     "colour": "qbench.methods.controls.ridge:Colour",
     "untrained": "qbench.methods.controls.ridge:Untrained",
+    "coordinates": "qbench.methods.controls.position:Coordinates",
+    "context": "qbench.methods.controls.position:Context",
+    "label": "qbench.methods.controls.label:Label",
+    "shuffled": "qbench.methods.controls.shuffled:Shuffled",
+    "depth": "qbench.methods.controls.oracles:Depth",
+    "patient-mean": "qbench.methods.controls.oracles:PatientMean",
 }
 _registered: dict[str, tuple[str, str]] = {}
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from pydantic import Field
 
 from ..errors import MethodError
 from .checkpoint import read_checkpoint, write_checkpoint
+from .memory import host_memory_watched, memory_named
 from .method import FitContext, Parameters
 from .selection import to_minimise
 
@@ -66,21 +67,6 @@ def arithmetic(context: FitContext) -> Iterator[None]:
     device = torch.device(context.device).type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=context.precision == "bf16"):
         yield
-
-
-@contextmanager
-def memory_named(hint: str) -> Iterator[None]:
-    """An allocation that fails becomes one sentence that ends in `hint`, the option to change."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        short = isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
-        if not short:
-            raise
-        raise MethodError(
-            f"A batch does not fit into memory ({(text or 'of the host').splitlines()[0]}); {hint}."
-        ) from error
 
 
 def run(
@@ -177,7 +163,9 @@ def _epoch(
         batch = ahead.result()
         if i + 1 < len(batches):
             ahead = pool.submit(prepare, batches[i + 1])
-        with arithmetic(context):
+        # The first batch tells; counting in every one would cost time.
+        watched = host_memory_watched(torch.device(context.device)) if i == 0 else nullcontext()
+        with arithmetic(context), watched:
             value, figures = loss(batch)
         group = min(parameters.accumulate, len(batches) - i // parameters.accumulate * parameters.accumulate)
         (value / group).backward()

@@ -170,7 +170,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path):
         with pytest.raises(DataError, match=words):
             convert("histogene", tmp_path / "changed.pt", genes, tmp_path / "x")
         assert not (tmp_path / "x").exists()
-    with pytest.raises(DataError, match="no tensor classifier.weight"):
+    with pytest.raises(DataError, match=r"no tensor classifier.weight"):
         convert("stnet", path, genes, tmp_path / "x")
     with pytest.raises(DataError, match=r"names for the 9 genes"):
         convert("histogene", path, genes_file(tmp_path, 8), tmp_path / "x")

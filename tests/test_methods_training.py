@@ -12,8 +12,9 @@ from qbench.errors import MethodError
 from qbench.methods import training
 from qbench.methods.checkpoint import NAME
 from qbench.methods.images import PatchSource, random_symmetry, symmetries
+from qbench.methods.memory import memory_named
 from qbench.methods.method import FitContext
-from qbench.methods.training import TrainingParameters, from_arrays, memory_named, run, seeded, to_arrays
+from qbench.methods.training import TrainingParameters, from_arrays, run, seeded, to_arrays
 from torch import Tensor, nn
 
 
@@ -167,6 +168,27 @@ def test_a_batch_too_large_for_memory_names_the_option():
         torch.empty(10**15)
     with pytest.raises(RuntimeError, match="must match the size"), memory_named("x"):
         torch.zeros(2) + torch.zeros(3)
+
+
+def test_a_batch_that_the_host_cannot_hold_is_stopped_while_it_grows(monkeypatch: pytest.MonkeyPatch):
+    import psutil
+
+    class Little:
+        available = 2_000_000
+
+    monkeypatch.setattr(psutil, "virtual_memory", Little)
+    context = FitContext()
+    with seeded(context):
+        network = nn.Sequential(*(nn.Sequential(nn.Linear(64, 64), nn.GELU()) for _ in range(4)))
+
+        def loss(rows: Tensor):
+            return network(torch.ones(len(rows), 64)).square().mean(), {}
+
+        # a step keeps about 4 layers x 2 tensors x 256 bytes a row, and 66 kB of weights
+        small = TrainingParameters(epochs=1, batch_size=100)
+        run(network, 2000, loss, small, context, validate=None)
+        with pytest.raises(MethodError, match=r"does not fit.*GiB that are free.*smaller batch_size \(now 2000\)"):
+            run(network, 2000, loss, TrainingParameters(epochs=1, batch_size=2000), context, validate=None)
 
 
 def test_clipping_bounds_the_step():

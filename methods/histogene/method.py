@@ -11,10 +11,11 @@ from pydantic import Field
 
 from ...datasets.cohort import Cohort, SealedSection
 from ...errors import MethodError
+from ..memory import memory_named
 from ..method import FitContext, Inputs, Method
 from ..scaling import Scaling
 from ..selection import validation_scores
-from ..training import TrainingParameters, memory_named
+from ..training import TrainingParameters
 
 if TYPE_CHECKING:
     import torch

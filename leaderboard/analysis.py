@@ -63,7 +63,11 @@ def analyse(rows: Sequence[Row], reference: str = REFERENCE, figure: str = RANKE
     if at is None:
         at = next((i for i, row in enumerate(family) if row.method == reference), None)
     few = too_few(len(patients)) if patients else ""
-    missing = "" if at is not None or not family else f"no complete row '{reference}' to compare with"
+    missing = (
+        ""
+        if at is not None or not family
+        else f"no complete row '{reference}' to compare with (--reference names another)"
+    )
     values = np.array([[row.by_patient[figure][name] for name in patients] for row in family])
     findings = _findings(
         family, values, patients, at, better_is_larger=better_is_larger, enough=bool(patients) and not few

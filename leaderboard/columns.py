@@ -51,11 +51,11 @@ def blocks(table: Table, detail: bool = False) -> list[Block]:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """`digits` decimals, three significant places from 100 up, the absent sign for None."""
+    """`digits` decimals, none from 100 up, the absent sign for None."""
     if value is None:
         return ABSENT
     if abs(value) >= 100:
-        return f"{value:.3g}"
+        return f"{value:.0f}" if abs(value) < 1e6 else f"{value:.3g}"
     return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.000"
 
 
@@ -123,7 +123,7 @@ def _statistics(table: Table) -> list[Column]:
         ]
     return [
         *columns,
-        Column("Ranks", lambda row: _ranks(analysis.of(row).rank_interval)),
+        Column("Ranks", lambda row: ranks(analysis.of(row).rank_interval)),
         Column("Tie", lambda row: str(analysis.of(row).tie_group or ABSENT)),
     ]
 
@@ -133,8 +133,11 @@ def interval(ends: tuple[float, float] | None) -> str:
     return ABSENT if ends is None else f"{number(ends[0])}..{number(ends[1])}"
 
 
-def _ranks(ends: tuple[int, int] | None) -> str:
-    return ABSENT if ends is None else f"{ends[0]}–{ends[1]}"
+def ranks(ends: tuple[int, int] | None) -> str:
+    """ "low–high", one number where they are the same, or the absent sign."""
+    if ends is None:
+        return ABSENT
+    return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}–{ends[1]}"
 
 
 def _detail(table: Table) -> list[tuple[str, list[tuple[str, str]]]]:

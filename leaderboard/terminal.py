@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .analysis import remark
-from .columns import ABSENT, ENCODER, METHOD, RANK, Block, Column, blocks, number
+from .columns import ABSENT, ENCODER, METHOD, RANK, Block, Column, blocks, number, ranks
 from .table import RANKED_BY, Row, Table
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Below this width a terminal shows means only; the spreads stand in every other format.
 _WIDE = 110
+_NARROW = 8  # columns that leave room for one more
 _FIGURES = (("MG", "pcc_mg"), ("HVG", "pcc_hvg"), ("HEG", "pcc_heg"), ("all", "pcc_all"), ("MSE", "mse"))
 
 
@@ -51,7 +52,11 @@ def _columns(table: Table, width: int) -> tuple[Column, ...]:
         columns.append(Column("cells", lambda row: f"{row.n_folds}×{row.n_seeds}"))
     if any(finding.p_adjusted is not None for finding in table.analysis.findings.values()):
         columns.append(Column("p", lambda row: number(table.analysis.of(row).p_adjusted)))
+    if any(finding.tie_group for finding in table.analysis.findings.values()):
+        columns.append(Column("ranks", lambda row: ranks(table.analysis.of(row).rank_interval)))
         columns.append(Column("tie", lambda row: str(table.analysis.of(row).tie_group or ABSENT)))
+    if len(columns) > _NARROW and not wide:
+        return tuple(columns)
     return (*columns, Column("fit s", lambda row: number(row.fit_seconds, 1)))
 
 
@@ -87,7 +92,7 @@ def _print(table: Table, block: Block, console: Console) -> None:
             justify="right" if column.numeric else "left",
             overflow="fold",
             no_wrap=column.numeric,
-            min_width=6 if column is METHOD else None,
+            min_width=min(18, max(len(row.title) for row in table.rows)) if column is METHOD else None,
         )
     for row in table.rows:
         grid.add_row(*(Text(column.text(row), style=_style(row)) for column in block.columns))

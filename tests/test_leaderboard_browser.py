@@ -180,7 +180,7 @@ def test_light_and_dark_follow_the_system_and_the_switch(page):
 
     light = background()
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    page.wait_for_selector("html[data-theme=dark]")
     assert light != background()
     page.click("#theme")
     assert background() == light
@@ -205,7 +205,7 @@ def test_a_hundred_methods_open_without_delay(browser, tmp_path):
     page = browser.new_page()
     start = time.perf_counter()
     page.goto(path.as_uri())
-    page.wait_for_function("document.querySelectorAll('.grid tbody tr').length === 100")
+    page.wait_for_selector(".grid tbody tr:nth-child(100)", state="attached")
     assert time.perf_counter() - start < 5
     took = page.evaluate(
         "() => { const t = performance.now(); document.querySelectorAll('.grid th button')[2].click();"

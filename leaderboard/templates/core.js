@@ -26,7 +26,7 @@ function s(tag, attributes, ...children) { return fill(document.createElementNS(
 
 function number(value, digits = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return ABSENT;
-  if (Math.abs(value) >= 100) return Number(value.toPrecision(3)).toString();
+  if (Math.abs(value) >= 100) return Math.abs(value) < 1e6 ? value.toFixed(0) : value.toExponential(2);
   const text = value.toFixed(digits);
   return Number(text) === 0 ? text.replace("-", "") : text;
 }

@@ -7,9 +7,12 @@ function columnsOf(table, set) {
   const columns = figures.map((figure) => figureColumn(table, figure));
   columns.push({ name: "sd ratio", title: "Median of sd(prediction) / sd(truth) over genes: near 0 is collapse to the mean", value: (r) => r.sd_ratio, text: (r) => number(r.sd_ratio, 2) });
   columns.push({ name: "undef.", title: "Section-gene pairs with a constant prediction, counted as PCC 0", value: (r) => r.undefined_prediction, text: (r) => number(r.undefined_prediction, 0), ascending: true });
+  const grouped = table.rows.some((row) => stat(row, "tie") !== null);
   if (tested) {
     columns.push({ name: "p", title: `Sign-flip p of HVG against ${table.reference}, max-T adjusted`, value: (r) => stat(r, "p_adjusted"), text: (r) => number(stat(r, "p_adjusted")), ascending: true });
-    columns.push({ name: "ranks", title: "95 % interval of the rank, bootstrap over patients", value: (r) => (stat(r, "ranks") || [null])[0], text: (r) => (stat(r, "ranks") ? stat(r, "ranks").join("–") : ABSENT), ascending: true });
+  }
+  if (grouped) {
+    columns.push({ name: "ranks", title: "95 % interval of the rank, bootstrap over patients", value: (r) => (stat(r, "ranks") || [null])[0], text: (r) => (stat(r, "ranks") ? [...new Set(stat(r, "ranks"))].join("–") : ABSENT), ascending: true });
     columns.push({ name: "tie", title: "Members of a group are not told apart from its best one", value: (r) => stat(r, "tie"), text: (r) => stat(r, "tie") || ABSENT, ascending: true });
   }
   columns.push({ name: "cells", title: "Folds × seeds", value: (r) => r.n_folds * r.n_seeds, text: (r) => `${r.n_folds} × ${r.n_seeds}` });

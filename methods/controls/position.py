@@ -19,6 +19,7 @@ class Coordinates(Ridge):
     """Ridge on the nine terms of a cubic in the array's x and y, centred in each section: what smoothness alone scores."""
 
     name = "coordinates"
+    context = "section"  # a spot's place is relative to the section's other spots
 
     @classmethod
     def inputs(cls, parameters: Any) -> Inputs:
@@ -32,6 +33,7 @@ class Context(Ridge):
     """Ridge on the patch's six colour numbers and the cubic in x and y, each z-scored within its section."""
 
     name = "context"
+    context = "section"  # z-scored over the section's spots
 
     @classmethod
     def inputs(cls, parameters: Any) -> Inputs:

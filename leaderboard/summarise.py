@@ -141,7 +141,7 @@ def _row(key: str, records: list[Record], folds: tuple[str, ...]) -> Row:
         kind=first.method.kind,
         variant="",
         profile=first.method.profile,
-        encoder=None if first.encoder is None else first.encoder.name,
+        encoder=_encoder(first),
         settings={k: v for k, v in first.method.settings.items() if k not in (first.tuned or {}).get("chosen", {})},
         rank=None,
         folds=tuple(sorted({r.fold.name for r in done})),
@@ -175,6 +175,12 @@ def _label(records: Sequence[Record]) -> str:
     if tuned is not None and {"method", "trials"} <= tuned.keys():
         return f"{tuned['method']} tuned ({tuned['trials']} trials)"
     return min((r.method.label for r in records), key=lambda label: (len(label), label))
+
+
+def _encoder(record: Record) -> str | None:
+    if record.encoder is None:
+        return None
+    return record.encoder.name + (" (random weights)" if record.encoder.weights == "random" else "")
 
 
 def _collect(

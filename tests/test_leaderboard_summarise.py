@@ -117,6 +117,13 @@ def test_a_tuned_row_says_so_and_shows_no_setting_that_differs_by_fold():
     ]
 
 
+def test_random_weights_are_told_beside_the_encoder():
+    [table] = summarise(
+        [*simple("untrained", {"A": 0.1}, weights="random"), *simple("colour", {"A": 0.1}, encoder=None)]
+    )
+    assert {row.encoder for row in table.rows} == {"efficientnet_lite0 (random weights)", None}
+
+
 def test_ranks_follow_pcc_hvg_share_ties_and_pass_over_oracles():
     records = [
         *simple("depth", {"A": 0.9, "B": 0.9}, kind="oracle"),

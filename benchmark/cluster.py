@@ -217,11 +217,12 @@ def portable(task: CellTask) -> CellTask:
         name: value.absolute() if isinstance(value, Path) else value for name, value in task.weights.items()
     }
     data_dir = None if task.data_dir is None else task.data_dir.absolute()
-    plugins = tuple(_absolute_plugin(plugin) for plugin in task.plugins)
+    plugins = tuple(absolute_plugin(plugin) for plugin in task.plugins)
     changes = {"data_dir": data_dir, "cache": task.cache.absolute(), "runs": task.runs.absolute()}
     return task.model_copy(update={**changes, "weights": weights, "plugins": plugins})
 
 
-def _absolute_plugin(plugin: str) -> str:
+def absolute_plugin(plugin: str) -> str:
+    """`FILE.py:Class` with the file's absolute path; `package.module:Class` as it is."""
     source, _, attribute = plugin.rpartition(":")
     return f"{Path(source).absolute()}:{attribute}" if source.endswith(".py") else plugin

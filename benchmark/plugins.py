@@ -40,7 +40,8 @@ def _load(plugin: str) -> str:
         raise ConfigurationError(
             f"The plug-in {plugin} needs a class attribute `name`, as it is written on the command line."
         )
-    register(name, f"{module_name}:{attribute}", source)
+    # A record keeps where a method is from, but no path of a machine.
+    register(name, f"{module_name}:{attribute}", Path(source).name if source.endswith(".py") else source)
     return name
 
 

@@ -188,6 +188,8 @@ def test_two_workers_give_the_records_of_a_sequential_run(place: Path, expected:
     out, err = finish(process)
     assert results(place / "parallel") == expected
     assert len(expected) == 4
+    stored = [path.read_bytes() for path in (place / "parallel").rglob("*") if path.is_file()]
+    assert not any(str(place).encode() in content for content in stored), "no file holds a path of this machine"
     notes = seen(place)
     assert len({note[0] for note in notes}) == 4, "each cell has a process of its own"
     assert all(note[3] == "False" for note in notes), "the folder of the command is not on the cells' path"

@@ -74,17 +74,30 @@ def _sensitivity(results: Sequence[TrialResult], space: Space, select: str) -> F
         axis = space.parameters[name]
         x, ticks = positions([result.settings[name] for result in results], axis)
         for i, fold in enumerate(folds):
+            # Beside each other on a choice; folds have run the same points.
+            shift = 0.0 if ticks is None else 0.6 * ((i + 0.5) / len(folds) - 0.5)
             for status, marker in (("finished", "o"), ("stopped", "x")):
                 own = np.array([r.fold == fold and r.status == status for r in results])
                 label = f"fold {fold}" if status == "finished" and panel is panels[-1] else None
                 panel.scatter(
-                    x[own], above[own], s=14, marker=marker, color=colormaps["tab10"](i % 10), label=label, alpha=0.8
+                    x[own] + shift,
+                    above[own],
+                    s=14,
+                    marker=marker,
+                    color=colormaps["tab10"](i % 10),
+                    label=label,
+                    alpha=0.8,
                 )
         if ticks is not None:
             panel.set_xticks(range(len(ticks)), ticks, rotation=40, ha="right")
+            panel.set_xlim(-0.5, len(ticks) - 0.5)
         elif axis.loguniform is not None:
+            low, high = axis.ends
             panel.set_xscale("log")
-        panel.set_xlabel(name)
+            panel.minorticks_off()
+            marks = [low, float(np.sqrt(low * high)), high]
+            panel.set_xticks(marks, [f"{mark:.2g}" for mark in marks])
+        panel.set_title(name, fontsize=8)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel(f"validation {select.upper()}, {'above' if select == 'mse' else 'below'} the fold's best")
     panels[-1].legend(fontsize=6, loc="upper left", bbox_to_anchor=(1, 1), title="× stopped early", title_fontsize=6)
@@ -92,13 +105,17 @@ def _sensitivity(results: Sequence[TrialResult], space: Space, select: str) -> F
 
 
 def _parallel(results: Sequence[TrialResult], space: Space, select: str) -> Figure:
-    """A line a trial over one axis a parameter, coloured by its figure above the fold's best."""
+    """A line a point over one axis a parameter, coloured by its figure above the fold's best, mean over folds."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    above = excess(results, select)
+    by_fold = excess(results, select)
+    numbers = np.array([result.number for result in results])
+    first = {number: i for i, number in reversed(list(enumerate(numbers.tolist())))}
+    above = np.array([by_fold[numbers == number].mean() for number in first])
+    results = [results[i] for i in first.values()]
     # The worst tenth is often far off (a run that diverged), and would leave one colour for the rest.
     scale = Normalize(0.0, max(float(np.quantile(above, 0.9)), 1e-12))
     names = list(space.parameters)

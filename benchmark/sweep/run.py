@@ -18,9 +18,10 @@ from ...datasets.folds import Fold, check_leaks
 from ...datasets.hashing import canonical_hash
 from ...errors import ConfigurationError, QbenchError
 from ...leaderboard.record import Record
-from ...methods.encoders.registry import EncoderSpec
+from ...methods.encoders.registry import EncoderSpec, Weights
 from ...methods.registry import MethodSpec, parse
 from ..cell import open_cohort
+from ..cluster import absolute_plugin
 from ..inputs import prepare
 from ..options import RunOptions
 from ..panels import open_panel
@@ -257,9 +258,9 @@ class Searcher:
                 method=self._resolved[number].spec.label,
                 settings=self._sweep.points[number],
                 profile=options.profile,
-                plugins=options.plugin,
+                plugins=tuple(absolute_plugin(plugin) for plugin in options.plugin),
                 view=self._views[fold.name],
-                backbone=self._resolved[number].backbone_weights,
+                backbone=_absolute(self._resolved[number].backbone_weights),
                 seed=first.seed,
                 select=options.select,
                 max_epochs=options.max_epochs,
@@ -278,7 +279,8 @@ class Searcher:
         wanted, folder = self._sweep.sweep, self._sweep.folder
         concurrent = wanted.concurrent or max(1, int(session.cpus // wanted.cpus_per_trial))
         gpus = gpus_per_trial(wanted.gpus_per_trial, session, concurrent)
-        device = self._plan.cells[0].task.device
+        # A node with GPUs may serve a command on one without, so where trials hold GPUs they look for themselves.
+        device = self._sweep.options.device if gpus else self._plan.cells[0].task.device
         try:
             with self._board:
                 took = search(
@@ -397,3 +399,7 @@ def write_times(folder: Path, times: Times) -> None:
 
 def _lines(sweep: Sweep) -> list[Line]:
     return [Line(fold, number, settings) for fold in sweep.folds for number, settings in enumerate(sweep.points)]
+
+
+def _absolute(weights: Weights | None) -> Weights | None:
+    return weights.absolute() if isinstance(weights, Path) else weights

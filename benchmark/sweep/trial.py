@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ...errors import MethodError, QbenchError
+from ...methods.encoders.machine import resolve_device
 from ...methods.method import FitContext
 from ...methods.selection import validation_scores
 from ..cell import set_threads
@@ -222,7 +223,7 @@ def _train(task: TrialTask, connection: Connection) -> dict[str, Any]:
 
     context = FitContext(
         seed=task.seed,
-        device=task.device,
+        device=resolve_device(task.device),
         precision=task.precision,
         threads=task.threads,
         directory=work,

@@ -18,7 +18,7 @@ from .table import Table
 LARGEST = 25_000_000  # bytes of the file
 _MAPS = 14_000_000  # bytes of map values before base64; what is left holds pictures, tables and genes
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
-_SCRIPTS = ("core.js", "charts.js", "table.js", "drawer.js", "maps.js", "main.js")
+_SCRIPTS = ("core", "charts", "table", "provenance", "drawer", "paint", "maps", "cards", "main")
 
 
 def render_page(
@@ -79,7 +79,7 @@ def _fill(data: dict[str, Any]) -> str:
     import jinja2
 
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True)
-    script = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    script = "\n".join((_TEMPLATES / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     page = environment.get_template("page.html").render(
         style=_trusted((_TEMPLATES / "page.css").read_text(encoding="utf-8")),

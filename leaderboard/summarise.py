@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ConfigurationError
 from .analysis import REFERENCE, analyse
+from .averages import collect, figure_of, mean_of, named, over_sections, total_of
 from .record import Record
 from .table import RANKED_BY, STANDARD, Figure, Row, Table
 
@@ -126,13 +126,13 @@ def _row(key: str, records: list[Record], folds: tuple[str, ...]) -> Row:
     counted = [r for r in done if r.fold.patient_in_training] if records[0].protocol.leaky else done
     patients = {section: patient for r in counted for section, patient in patient_of(r).items()}
     seeds = sorted({r.seed for r in records})
-    by_section = _by_section(counted, seeds)
-    pooled = _pooled(counted, seeds)
+    by_section = collect(counted, seeds, lambda record: record.scores)
+    pooled = collect(counted, seeds, lambda record: record.pooled)
     names = sorted(set(patients.values()))
-    cubes = {name: _patients(values, patients, names, seeds) for name, values in by_section.items()}
-    cubes |= {f"{name}_pooled": _patients(values, None, names, seeds) for name, values in pooled.items()}
+    cubes = {name: over_sections(values, patients, names, seeds) for name, values in by_section.items()}
+    cubes |= {f"{name}_pooled": over_sections(values, None, names, seeds) for name, values in pooled.items()}
     averaged = {name: cube for name, cube in cubes.items() if name not in (*_COUNTS, "sd_ratio")}
-    figures = {name: Figure() if failed else _figure(cube) for name, cube in averaged.items()}
+    figures = {name: Figure() if failed else figure_of(cube) for name, cube in averaged.items()}
     first = records[0]
     return Row(
         key=key,
@@ -154,13 +154,13 @@ def _row(key: str, records: list[Record], folds: tuple[str, ...]) -> Row:
         n_parameters=max((r.method.n_parameters for r in done), default=0),
         fit_seconds=float(np.mean([r.fit_seconds for r in done])) if done else 0.0,
         peak_memory_mb=max((r.peak_memory_mb for r in done), default=0.0),
-        undefined_truth=None if failed else _total(by_section.get("undefined_truth")),
-        undefined_prediction=None if failed else _total(by_section.get("undefined_prediction")),
-        sd_ratio=None if failed or "sd_ratio" not in cubes else _figure(cubes["sd_ratio"]).mean,
+        undefined_truth=None if failed else total_of(by_section.get("undefined_truth")),
+        undefined_prediction=None if failed else total_of(by_section.get("undefined_prediction")),
+        sd_ratio=None if failed or "sd_ratio" not in cubes else figure_of(cubes["sd_ratio"]).mean,
         figures={**dict.fromkeys(STANDARD, Figure()), **figures},
-        by_patient={name: _named(_mean(cube, axis=0), names) for name, cube in averaged.items()},
+        by_patient={name: named(mean_of(cube, axis=0), names) for name, cube in averaged.items()},
         by_section={
-            name: {section: float(_mean(values[section], axis=0)) for section in sorted(values)}
+            name: {section: float(mean_of(values[section], axis=0)) for section in sorted(values)}
             for name, values in by_section.items()
         },
         patients=patients,
@@ -181,74 +181,6 @@ def _encoder(record: Record) -> str | None:
     if record.encoder is None:
         return None
     return record.encoder.name + (" (random weights)" if record.encoder.weights == "random" else "")
-
-
-def _collect(
-    records: Sequence[Record], seeds: Sequence[int], of: Callable[[Record], Mapping[str, Mapping[str, float | None]]]
-) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Figure -> section (or patient) -> values by seed, NaN where missing; folds of one seed are averaged."""
-    lists: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(lambda: [[] for _ in seeds]))
-    for record in records:
-        at = seeds.index(record.seed)
-        for unit, figures in of(record).items():
-            for name, value in figures.items():
-                if value is not None:
-                    lists[name][unit][at].append(value)
-    return {
-        name: {unit: np.array([np.mean(v) if v else np.nan for v in by_seed]) for unit, by_seed in units.items()}
-        for name, units in lists.items()
-    }
-
-
-def _by_section(records: Sequence[Record], seeds: Sequence[int]) -> dict[str, dict[str, NDArray[np.float64]]]:
-    return _collect(records, seeds, lambda record: record.scores)
-
-
-def _pooled(records: Sequence[Record], seeds: Sequence[int]) -> dict[str, dict[str, NDArray[np.float64]]]:
-    return _collect(records, seeds, lambda record: record.pooled)
-
-
-def _patients(
-    values: Mapping[str, NDArray[np.float64]],
-    patients: Mapping[str, str] | None,
-    names: Sequence[str],
-    seeds: Sequence[int],
-) -> NDArray[np.float64]:
-    """(seeds, patients): the mean over a patient's sections; `patients` None says that the units are patients."""
-    cube = np.full((len(seeds), len(names)), np.nan)
-    for column, name in enumerate(names):
-        units = [v for unit, v in values.items() if (unit if patients is None else patients[unit]) == name]
-        if units:
-            cube[:, column] = _mean(np.stack(units), axis=0)
-    return cube
-
-
-def _figure(cube: NDArray[np.float64]) -> Figure:
-    by_patient = _mean(cube, axis=0)
-    by_patient = by_patient[~np.isnan(by_patient)]
-    whole = ~np.isnan(cube[:, ~np.isnan(cube).all(axis=0)]).any(axis=1)
-    by_seed = _mean(cube[whole], axis=1)
-    return Figure(
-        mean=float(by_patient.mean()) if len(by_patient) else None,
-        sd_patients=float(by_patient.std(ddof=1)) if len(by_patient) > 1 else None,
-        sd_seeds=float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None,
-    )
-
-
-def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """The mean of what is there; NaN, without a warning, where nothing is."""
-    there = ~np.isnan(values)
-    n = there.sum(axis=axis)
-    return np.where(n > 0, np.where(there, values, 0.0).sum(axis=axis) / np.maximum(n, 1), np.nan)
-
-
-def _total(values: Mapping[str, NDArray[np.float64]] | None) -> float | None:
-    """Sum over sections of a number of pairs, seeds averaged."""
-    return None if not values else float(sum(_mean(v, axis=0) for v in values.values()))
-
-
-def _named(values: NDArray[np.float64], names: Sequence[str]) -> dict[str, float]:
-    return {name: float(v) for name, v in zip(names, values, strict=True) if not np.isnan(v)}
 
 
 def _variant(row: Row, rows: Sequence[Row], identities: Mapping[str, dict[str, Any]]) -> str:

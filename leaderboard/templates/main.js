@@ -3,90 +3,165 @@ const board = document.getElementById("board");
 const protocols = [];
 for (const table of DATA.tables) {
   const found = protocols.find((p) => p.hash === table.hash);
-  if (found) found.tables.push(table); else protocols.push({ hash: table.hash, tables: [table] });
+  if (found) found.tables.push(table);
+  else protocols.push({ hash: table.hash, tables: [table] });
 }
 const shown = { protocol: 0, track: 0 };
 const stateOf = once(() => ({ set: "headline", sort: null, down: true, filter: "", controls: true, oracles: true }));
 
 function showTable() {
   const tabs = document.getElementById("tabs");
-  tablist(tabs, protocols.map(({ tables: [t] }) => [h("b", {}, `${t.protocol} · ${t.target}`),
-    h("small", {}, t.dataset, t.images ? "" : ", no images", " ", t.leaky ? h("span", { class: "chip bad" }, "LEAKY") : null, t.simulated ? h("span", { class: "chip warn" }, "SIMULATED") : null)]),
-  shown.protocol, (i) => { shown.protocol = i; shown.track = 0; showTable(); });
+  tablist(
+    tabs,
+    protocols.map(({ tables: [t] }) => [
+      h("b", {}, `${t.protocol} · ${t.target}`),
+      h(
+        "small",
+        {},
+        t.dataset,
+        t.images ? "" : ", no images",
+        " ",
+        t.leaky ? h("span", { class: "chip bad" }, "LEAKY") : null,
+        t.simulated ? h("span", { class: "chip warn" }, "SIMULATED") : null,
+      ),
+    ]),
+    shown.protocol,
+    (i) => {
+      shown.protocol = i;
+      shown.track = 0;
+      showTable();
+    },
+  );
   tabs.hidden = protocols.length === 0;
-  if (!protocols.length) { board.replaceChildren(h("p", { class: "card pad" }, "No results yet.")); return; }
-  const tables = protocols[shown.protocol].tables, table = tables[shown.track], state = stateOf(table);
+  if (!protocols.length) {
+    board.replaceChildren(h("p", { class: "card pad" }, "No results yet."));
+    return;
+  }
+  const tables = protocols[shown.protocol].tables,
+    table = tables[shown.track],
+    state = stateOf(table);
   const gene = table.genes.length || table.maps ? geneCard(table) : null;
   const open = (row) => openDrawer(table, row, (name) => gene && gene.pick(name));
   let grid = boardTable(table, state, open);
   const scroll = h("div", { class: "scroll" }, grid.node);
-  const redraw = () => { grid = boardTable(table, state, open); scroll.replaceChildren(grid.node); };
-  const tracks = h("span", { class: "seg", role: "group", "aria-label": "Track" }, tables.map((t, i) => h("button", { type: "button", "aria-pressed": String(i === shown.track), onclick: () => { shown.track = i; showTable(); } }, t.track)));
+  const redraw = () => {
+    grid = boardTable(table, state, open);
+    scroll.replaceChildren(grid.node);
+  };
+  const tracks = h(
+    "span",
+    { class: "seg", role: "group", "aria-label": "Track" },
+    tables.map((t, i) =>
+      h(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(i === shown.track),
+          onclick: () => {
+            shown.track = i;
+            showTable();
+          },
+        },
+        t.track,
+      ),
+    ),
+  );
   board.replaceChildren(
-    h("section", { class: "card", "aria-label": table.title },
-      h("div", { class: "pad" }, h("h2", {}, `Protocol ${table.protocol}, ${table.target} `,
-        table.leaky ? h("span", { class: "chip bad", title: "A test section's patient may be in training" }, "LEAKY") : null, " ",
-        table.simulated ? h("span", { class: "chip warn", title: "The data are simulated" }, "SIMULATED") : null),
-      facts(table),
-      table.sentence ? h("p", { class: "say" }, table.sentence + ".") : null,
-      DATA.note ? h("p", { class: "say" }, DATA.note) : null),
-      h("div", { class: "bar" },
-        h("input", { type: "search", id: "filter", placeholder: "Filter rows  ( / )", "aria-label": "Filter rows", value: state.filter, oninput: (e) => { state.filter = e.target.value; grid.draw(); } }),
+    h(
+      "section",
+      { class: "card", "aria-label": table.title },
+      h(
+        "div",
+        { class: "pad" },
+        h(
+          "h2",
+          {},
+          `Protocol ${table.protocol}, ${table.target} `,
+          table.leaky
+            ? h("span", { class: "chip bad", title: "A test section's patient may be in training" }, "LEAKY")
+            : null,
+          " ",
+          table.simulated ? h("span", { class: "chip warn", title: "The data are simulated" }, "SIMULATED") : null,
+        ),
+        facts(table),
+        table.sentence ? h("p", { class: "say" }, table.sentence + ".") : null,
+        DATA.note ? h("p", { class: "say" }, DATA.note) : null,
+      ),
+      h(
+        "div",
+        { class: "bar" },
+        h("input", {
+          type: "search",
+          id: "filter",
+          placeholder: "Filter rows  ( / )",
+          "aria-label": "Filter rows",
+          value: state.filter,
+          oninput: (e) => {
+            state.filter = e.target.value;
+            grid.draw();
+          },
+        }),
         tables.length > 1 ? tracks : null,
-        h("label", {}, "figures", h("select", { id: "set", "aria-label": "Set of figures", onchange: (e) => { state.set = e.target.value; redraw(); } }, [...Object.keys(table.sets), "cost"].map((key) => h("option", { value: key, selected: key === state.set }, SETS[key])))),
+        h(
+          "label",
+          {},
+          "figures",
+          h(
+            "select",
+            {
+              id: "set",
+              "aria-label": "Set of figures",
+              onchange: (e) => {
+                state.set = e.target.value;
+                redraw();
+              },
+            },
+            [...Object.keys(table.sets), "cost"].map((key) =>
+              h("option", { value: key, selected: key === state.set }, SETS[key]),
+            ),
+          ),
+        ),
         h("span", { class: "grow" }),
-        toggle("controls", state, () => grid.draw(), table.rows.some((r) => r.kind === "control")),
-        toggle("oracles", state, () => grid.draw(), table.rows.some((r) => r.kind === "oracle"))),
-      scroll, legend(table)),
-    ...(gene ? [gene.node] : []), table.reported.length ? reportedCard(table.reported) : "");
+        toggle(
+          "controls",
+          state,
+          () => grid.draw(),
+          table.rows.some((r) => r.kind === "control"),
+        ),
+        toggle(
+          "oracles",
+          state,
+          () => grid.draw(),
+          table.rows.some((r) => r.kind === "oracle"),
+        ),
+      ),
+      scroll,
+      legend(table),
+    ),
+    ...(gene ? [gene.node] : []),
+    table.reported.length ? reportedCard(table.reported) : "",
+  );
 }
 
-function toggle(name, state, changed, there) {
-  return there ? h("label", {}, h("input", { type: "checkbox", checked: state[name], onchange: (e) => { state[name] = e.target.checked; changed(); } }), name) : null;
+const theme = document.getElementById("theme"),
+  dark = matchMedia("(prefers-color-scheme: dark)");
+function paintTheme(name) {
+  document.documentElement.dataset.theme = name;
 }
-
-function facts(table) {
-  const ceiling = Object.entries(table.ceiling).map(([name, value]) => `${NAMES[name].replace("PCC ", "")} ${number(value, 2)}`).join(", ");
-  return h("div", { class: "meta" },
-    h("span", {}, "dataset ", h("b", {}, table.dataset)), h("span", {}, "track ", h("b", {}, table.track)),
-    h("span", { title: table.hash }, "protocol hash ", h("code", {}, table.hash.slice(0, 12))),
-    h("span", {}, `${table.patients.length} patients, ${table.sections.length} sections, ${table.folds.length} folds`),
-    table.images ? null : h("span", {}, "no images"), table.reference ? h("span", {}, `compared with ${table.reference}`) : null,
-    ceiling ? h("span", { title: "No prediction of the rates can be expected to correlate higher with the counts" }, `counting-noise ceiling: ${ceiling}`) : null);
-}
-
-function legend(table) {
-  const sample = (parts) => strip([0, 1], { width: 56, ...parts });
-  const few = !table.rows.some((row) => row.statistics.pcc_hvg && row.statistics.pcc_hvg.interval);
-  return h("p", { class: "legend" }, sample({ value: 0.5, patients: [0.2, 0.4, 0.8] }), "mean and patients ",
-    few ? null : [sample({ value: 0.5, interval: [0.25, 0.75] }), "95 % over patients "],
-    table.best_control ? [sample({ mark: 0.5 }), "best control "] : null,
-    "· ± standard deviation over patients, seeds averaged. Means go over genes, a patient's sections, then patients. Ranked by PCC HVG; equal to three decimals is a tie. A row opens on a click or Enter.");
-}
-
-function reportedCard(all) {
-  const cell = (pair) => (pair ? `${number(pair[0])} ± ${number(pair[1])}` : ABSENT);
-  return h("section", { class: "card", "aria-label": "Reported, not measured" },
-    h("div", { class: "pad" }, h("h2", {}, "Reported, not measured ", h("span", { class: "chip warn" }, "folds unstated")),
-      h("p", { class: "soft" }, "Figures from papers. Their folds are unknown, so they stand apart and only the direction of a claim is held against the patients above.")),
-    all.map((reported) => {
-      const measured = reported.verdicts.filter((v) => v.gap !== null);
-      return h("details", { class: "paper", open: measured.length > 0 }, h("summary", {}, h("b", {}, reported.title)),
-        h("p", { class: "soft" }, `${reported.source} (${reported.url}); ${reported.protocol}; ${reported.spread}.`),
-        h("ul", { class: "claims" }, measured.map((v) => h("li", { class: v.gap > 0 ? "same" : "other" }, v.text))),
-        h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { class: "left" }, "Method, as in the paper"), reported.figures.map((f) => h("th", {}, NAMES[f])), h("th", {}, "MB"))),
-          h("tbody", {}, reported.rows.map((row) => h("tr", {}, h("td", { class: "left" }, row.label), reported.figures.map((f) => h("td", {}, cell(row[f]))), h("td", {}, number(row.size_mb, 0))))))));
-    }));
-}
-
-const theme = document.getElementById("theme"), dark = matchMedia("(prefers-color-scheme: dark)");
-function paintTheme(name) { document.documentElement.dataset.theme = name; }
 paintTheme(dark.matches ? "dark" : "light");
 dark.addEventListener("change", () => paintTheme(dark.matches ? "dark" : "light"));
 theme.addEventListener("click", () => paintTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 document.addEventListener("keydown", (event) => {
   const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
-  if (event.key === "/" && !typing && !drawer.open) { event.preventDefault(); const field = document.getElementById("filter"); if (field) field.focus(); }
+  if (event.key === "/" && !typing && !drawer.open) {
+    event.preventDefault();
+    const field = document.getElementById("filter");
+    if (field) field.focus();
+  }
 });
-document.getElementById("foot").append("Made by qbench from its stored records; the same records give the same page. PCC of a constant prediction or truth counts 0. Oracles see test counts and are never ranked.");
+document
+  .getElementById("foot")
+  .append(
+    "Made by qbench from its stored records; the same records give the same page. PCC of a constant prediction or truth counts 0. Oracles see test counts and are never ranked.",
+  );
 showTable();

@@ -1,34 +1,124 @@
 // One gene: its PCC in every row, and where it is expressed, truth beside the best methods.
-const picture = once((uri) => { const image = new Image(); image.src = uri; return image; });
 const mapValues = once((section) => bytes(section.values));
 
 function geneCard(table) {
   const sections = table.maps ? Object.keys(table.maps.sections) : [];
   const state = { gene: firstGene(table), section: sections[0], scale: "shared", tissue: 0.75 };
-  const known = new Set(table.genes), list = h("datalist", { id: "genes" }, table.genes.map((gene) => h("option", { value: gene })));
-  const picker = h("input", { type: "search", list: "genes", id: "gene", "aria-label": "Gene", value: state.gene || "", spellcheck: "false", autocomplete: "off", oninput: (e) => { if (known.has(e.target.value)) { state.gene = e.target.value; draw(); } } });
-  const bars = h("div", { class: "genes lines", id: "gene-bars" }), maps = h("div", { class: "maps", id: "gene-maps" }), ramp = h("span", { class: "ramp" });
+  const known = new Set(table.genes),
+    list = h(
+      "datalist",
+      { id: "genes" },
+      table.genes.map((gene) => h("option", { value: gene })),
+    );
+  const picker = h("input", {
+    type: "search",
+    list: "genes",
+    id: "gene",
+    "aria-label": "Gene",
+    value: state.gene || "",
+    spellcheck: "false",
+    autocomplete: "off",
+    oninput: (e) => {
+      if (known.has(e.target.value)) {
+        state.gene = e.target.value;
+        draw();
+      }
+    },
+  });
+  const bars = h("div", { class: "genes lines", id: "gene-bars" }),
+    maps = h("div", { class: "maps", id: "gene-maps" }),
+    ramp = h("span", { class: "ramp" });
   const quick = h("select", { "aria-label": "Genes with maps", onchange: (e) => pick(e.target.value) });
   function draw() {
     const held = state.section ? table.maps.sections[state.section] : null;
-    quick.replaceChildren(...(held ? held.genes : []).map((gene) => h("option", { value: gene, selected: gene === state.gene }, gene)));
-    if (held && !held.genes.includes(state.gene)) quick.prepend(h("option", { value: "", selected: true }, "genes with a map"));
+    quick.replaceChildren(
+      ...(held ? held.genes : []).map((gene) => h("option", { value: gene, selected: gene === state.gene }, gene)),
+    );
+    if (held && !held.genes.includes(state.gene))
+      quick.prepend(h("option", { value: "", selected: true }, "genes with a map"));
     geneBars(table, state.gene, bars);
     drawMaps(table, state, maps, ramp);
   }
-  function pick(gene) { if (!known.has(gene)) return; state.gene = gene; picker.value = gene; draw(); }
+  function pick(gene) {
+    if (!known.has(gene)) return;
+    state.gene = gene;
+    picker.value = gene;
+    draw();
+  }
   draw();
-  const node = h("section", { class: "card", id: "gene-card", "aria-label": "One gene" },
-    h("div", { class: "pad" }, h("h2", {}, "One gene"), h("p", { class: "soft" }, "Truth and the five best rows on the tissue; PCC of the gene in every row.")),
-    h("div", { class: "bar" }, picker, list, sections.length ? [
-      h("label", {}, "map of", quick),
-      h("label", {}, "section", h("select", { id: "section", "aria-label": "Section", onchange: (e) => { state.section = e.target.value; draw(); } }, sections.map((name) => h("option", { value: name }, name)))),
-      segments("Size of the maps", { small: "small", large: "large" }, "small", (k) => maps.classList.toggle("large", k === "large")),
-      segments("Colour scale", { shared: "one scale", own: "own scales" }, state.scale, (k) => { state.scale = k; draw(); }),
-      h("label", {}, "tissue", h("input", { type: "range", min: 0, max: 1, step: 0.05, value: state.tissue, "aria-label": "Opacity of the tissue picture", oninput: (e) => { state.tissue = Number(e.target.value); draw(); } })),
-      ramp] : null),
-    maps, bars);
-  return { node, pick: (gene) => { pick(gene); node.scrollIntoView({ behavior: "smooth", block: "start" }); picker.focus({ preventScroll: true }); } };
+  const node = h(
+    "section",
+    { class: "card", id: "gene-card", "aria-label": "One gene" },
+    h(
+      "div",
+      { class: "pad" },
+      h("h2", {}, "One gene"),
+      h("p", { class: "soft" }, "Truth and the five best rows on the tissue; PCC of the gene in every row."),
+    ),
+    h(
+      "div",
+      { class: "bar" },
+      picker,
+      list,
+      sections.length
+        ? [
+            h("label", {}, "map of", quick),
+            h(
+              "label",
+              {},
+              "section",
+              h(
+                "select",
+                {
+                  id: "section",
+                  "aria-label": "Section",
+                  onchange: (e) => {
+                    state.section = e.target.value;
+                    draw();
+                  },
+                },
+                sections.map((name) => h("option", { value: name }, name)),
+              ),
+            ),
+            segments("Size of the maps", { small: "small", large: "large" }, "small", (k) =>
+              maps.classList.toggle("large", k === "large"),
+            ),
+            segments("Colour scale", { shared: "one scale", own: "own scales" }, state.scale, (k) => {
+              state.scale = k;
+              draw();
+            }),
+            h(
+              "label",
+              {},
+              "tissue",
+              h("input", {
+                type: "range",
+                min: 0,
+                max: 1,
+                step: 0.05,
+                value: state.tissue,
+                "aria-label": "Opacity of the tissue picture",
+                oninput: (e) => {
+                  state.tissue = Number(e.target.value);
+                  draw();
+                },
+              }),
+            ),
+            ramp,
+          ]
+        : null,
+    ),
+    maps,
+    bars,
+  );
+  return {
+    node,
+    pick: (gene) => {
+      pick(gene);
+      node.scrollIntoView({ behavior: "smooth", block: "start" });
+      picker.focus({ preventScroll: true });
+    },
+  };
 }
 
 function firstGene(table) {
@@ -37,79 +127,88 @@ function firstGene(table) {
 }
 
 function geneBars(table, gene, node) {
-  const at = table.genes.indexOf(gene), ceiling = geneCeilings(table)[at];
-  const rows = table.rows.map((row) => ({ row, value: at < 0 ? null : geneValues(row)[at] })).filter((r) => r.value !== null && r.value !== undefined);
+  const at = table.genes.indexOf(gene),
+    ceiling = geneCeilings(table)[at];
+  const rows = table.rows
+    .map((row) => ({ row, value: at < 0 ? null : geneValues(row)[at] }))
+    .filter((r) => r.value !== null && r.value !== undefined);
   rows.sort((a, b) => b.value - a.value);
   const range = extent([...rows.map((r) => r.value), ceiling, 0.5], 0);
-  const lists = ["hvg", "heg", "mg"].filter((k) => (table.gene_lists[k] || []).includes(gene)).map((k) => k.toUpperCase());
+  const lists = ["hvg", "heg", "mg"]
+    .filter((k) => (table.gene_lists[k] || []).includes(gene))
+    .map((k) => k.toUpperCase());
   node.replaceChildren(
-    h("span", { class: "lead" }, h("b", {}, gene || ABSENT), lists.length ? ` (${lists.join(", ")})` : "", ceiling ? `. Counting-noise ceiling ${number(ceiling)}, the upright bar.` : "."),
-    ...rows.slice(0, 40).flatMap(({ row, value }) => [h("span", {}, row.title), spread(range, value, [], null, ceiling), h("span", { class: "num" }, number(value)), h("span", { class: "soft" }, row.kind === "oracle" ? "oracle" : "")]));
+    h(
+      "span",
+      { class: "lead" },
+      h("b", {}, gene || ABSENT),
+      lists.length ? ` (${lists.join(", ")})` : "",
+      ceiling ? `. Counting-noise ceiling ${number(ceiling)}, the upright bar.` : ".",
+    ),
+    ...rows
+      .slice(0, 40)
+      .flatMap(({ row, value }) => [
+        h("span", {}, row.title),
+        spread(range, value, [], null, ceiling),
+        h("span", { class: "num" }, number(value)),
+        h("span", { class: "soft" }, row.kind === "oracle" ? "oracle" : ""),
+      ]),
+  );
 }
 
 function drawMaps(table, state, node, ramp) {
-  const held = state.section ? table.maps.sections[state.section] : null, at = held ? held.genes.indexOf(state.gene) : -1;
+  const held = state.section ? table.maps.sections[state.section] : null,
+    at = held ? held.genes.indexOf(state.gene) : -1;
   ramp.replaceChildren();
   if (at < 0) {
-    node.replaceChildren(h("p", { class: "soft" }, held ? "This file holds no map of that gene: name it with --genes." : "No predictions are stored beside these records, so there are no maps."));
+    node.replaceChildren(
+      h(
+        "p",
+        { class: "soft" },
+        held
+          ? "This file holds no map of that gene: name it with --genes."
+          : "No predictions are stored beside these records, so there are no maps.",
+      ),
+    );
     return;
   }
-  const layers = 1 + table.maps.rows.length, spots = held.xy.length / 2, all = mapValues(held);
+  const layers = 1 + table.maps.rows.length,
+    spots = held.xy.length / 2,
+    all = mapValues(held);
   const titles = ["Truth", ...table.maps.rows.map((key) => table.rows.find((row) => row.key === key).title)];
   const figures = titles.map((title, i) => {
-    const start = (at * layers + i) * spots, values = all.subarray(start, start + spots), pcc = i ? held.pcc[at][i - 1] : null;
+    const start = (at * layers + i) * spots,
+      values = all.subarray(start, start + spots),
+      pcc = i ? held.pcc[at][i - 1] : null;
     const missing = i > 0 && held.absent[i - 1];
     const canvas = h("canvas", { role: "img", "aria-label": `${state.gene} on ${state.section}, ${title}` });
     if (!missing) paint(canvas, held, values, state, DATA.images[`${table.dataset}/${state.section}`]);
-    return h("figure", { class: i ? "" : "truth" }, canvas, h("figcaption", {}, h("span", {}, title), h("span", { class: "soft" }, missing ? "not run" : i ? `PCC ${number(pcc)}` : `up to ${number(held.scale[at], 2)}`)));
+    return h(
+      "figure",
+      { class: i ? "" : "truth" },
+      canvas,
+      h(
+        "figcaption",
+        {},
+        h("span", {}, title),
+        h(
+          "span",
+          { class: "soft" },
+          missing ? "not run" : i ? `PCC ${number(pcc)}` : `up to ${number(held.scale[at], 2)}`,
+        ),
+      ),
+    );
   });
   node.replaceChildren(...figures);
-  const bar = h("canvas", { width: 256, height: 1, "aria-hidden": "true" }), context = bar.getContext("2d");
-  RAMP.forEach((colour, i) => { context.fillStyle = colour; context.fillRect(i, 0, 1, 1); });
-  ramp.append(state.scale === "shared" ? "0" : "low", bar, state.scale === "shared" ? `${number(held.scale[at], 2)} log1p` : "high");
+  const bar = h("canvas", { width: 256, height: 1, "aria-hidden": "true" }),
+    context = bar.getContext("2d");
+  RAMP.forEach((colour, i) => {
+    context.fillStyle = colour;
+    context.fillRect(i, 0, 1, 1);
+  });
+  ramp.append(
+    state.scale === "shared" ? "0" : "low",
+    bar,
+    state.scale === "shared" ? `${number(held.scale[at], 2)} log1p` : "high",
+  );
 }
-
-function paint(canvas, held, values, state, uri) {
-  const [left, top, width, height] = frame(held), size = 760, factor = size / width;
-  canvas.width = size;
-  canvas.height = Math.round(height * factor);
-  const context = canvas.getContext("2d"), radius = spotRadius(held) * factor;
-  let low = 0, high = 255;
-  if (state.scale === "own") { [low, high] = extent(values); }
-  const dots = () => {
-    for (let i = 0; i < values.length; i++) {
-      context.beginPath();
-      context.arc((held.xy[2 * i] - left) * factor, (held.xy[2 * i + 1] - top) * factor, radius, 0, 2 * Math.PI);
-      context.fillStyle = RAMP[Math.max(0, Math.min(255, Math.round((255 * (values[i] - low)) / (high - low || 1))))];
-      context.fill();
-    }
-  };
-  const image = uri && state.tissue > 0 ? picture(uri) : null;
-  const all = () => { context.clearRect(0, 0, canvas.width, canvas.height); context.globalAlpha = state.tissue; context.drawImage(image, -left * factor, -top * factor, held.size[0] * factor, held.size[1] * factor); context.globalAlpha = 0.92; dots(); };
-  if (!image) dots();
-  else if (image.complete && image.naturalWidth) all();
-  else { dots(); image.addEventListener("load", all, { once: true }); }
-}
-
-// What is drawn of a section: its spots and three radii around.
-const frame = once((held) => {
-  const xs = held.xy.filter((_, i) => i % 2 === 0), ys = held.xy.filter((_, i) => i % 2 === 1), margin = 3 * spotRadius(held);
-  const [left, right] = extent(xs), [top, bottom] = extent(ys);
-  return [left - margin, top - margin, right - left + 2 * margin, bottom - top + 2 * margin];
-});
-
-// 38 % of the usual distance to the nearest spot, looked up once a section.
-const spotRadius = once((held) => {
-  const n = held.xy.length / 2, nearest = [];
-  for (let i = 0; i < n; i += Math.max(1, Math.floor(n / 80))) {
-    let best = Infinity;
-    for (let j = 0; j < n; j++) {
-      if (i === j) continue;
-      best = Math.min(best, Math.hypot(held.xy[2 * i] - held.xy[2 * j], held.xy[2 * i + 1] - held.xy[2 * j + 1]));
-    }
-    nearest.push(best);
-  }
-  nearest.sort((a, b) => a - b);
-  const usual = nearest[nearest.length >> 1];
-  return 0.38 * (Number.isFinite(usual) && usual > 0 ? usual : 1);
-});

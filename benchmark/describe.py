@@ -17,7 +17,28 @@ def base_record(
     task: CellTask, resolved: ResolvedMethod, dataset: Dataset, panel: GenePanel, started: datetime
 ) -> Record:
     """The record of a cell with status "failed", to be completed."""
-    spec, protocol, fold = resolved.spec, task.protocol, task.fold
+    spec = resolved.spec
+    method = MethodRecord(
+        name=spec.name,
+        label=spec.label,
+        version=spec.cls.version,
+        kind=spec.cls.kind,
+        profile=task.profile,
+        parameters=spec.parameters.model_dump(mode="json"),
+        settings=dict(spec.settings),
+        context=spec.cls.context,
+        origin=spec.origin,
+    )
+    record = method_record(task, method, dataset, panel, started)
+    patches = task.patch if resolved.inputs.image else None
+    return record.model_copy(update={"encoder": resolved.encoder_record(), "patches": patches})
+
+
+def method_record(
+    task: CellTask, method: MethodRecord, dataset: Dataset, panel: GenePanel, started: datetime
+) -> Record:
+    """The same for a method that only its own record describes; no encoder, no patches."""
+    protocol, fold = task.protocol, task.fold
     patients = {info.id: info.patient for info in dataset.sections}
     learned = {patients[p.section] for p in (*fold.train, *fold.validation)}
     test_patients = sorted({patients[p.section] for p in fold.test})
@@ -34,19 +55,9 @@ def base_record(
         cell=task.cell,
         identity=task.identity,
         status="failed",
-        method=MethodRecord(
-            name=spec.name,
-            label=spec.label,
-            version=spec.cls.version,
-            kind=spec.cls.kind,
-            profile=task.profile,
-            parameters=spec.parameters.model_dump(mode="json"),
-            settings=dict(spec.settings),
-            context=spec.cls.context,
-            origin=spec.origin,
-        ),
-        encoder=resolved.encoder_record(),
-        patches=task.patch if resolved.inputs.image else None,
+        method=method,
+        encoder=None,
+        patches=None,
         protocol=ProtocolRecord(
             name=protocol.name,
             hash=protocol.hash,

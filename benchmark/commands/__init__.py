@@ -7,7 +7,21 @@ from importlib import import_module
 import typer
 
 # In the order of `qbench --help`; each module has a function `add(app)`.
-MODULES = ("run", "sweep", "ablate", "leaderboard", "reproduce", "catalogue", "protocol", "data", "check", "predict", "cache", "doctor")
+MODULES = (
+    "run",
+    "sweep",
+    "ablate",
+    "leaderboard",
+    "reproduce",
+    "catalogue",
+    "protocol",
+    "data",
+    "check",
+    "predict",
+    "score",
+    "cache",
+    "doctor",
+)
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -108,7 +108,7 @@ class Row:
                 f"{len(self.cells)} of {self.cells_due} cells",
             )
             return f"incomplete: {folds}, {cells}"
-        return "oracle: sees test counts" if self.kind == "oracle" else ""
+        return {"oracle": "oracle: sees test counts", "external": "external: predicted elsewhere"}.get(self.kind, "")
 
     def figure(self, name: str) -> Figure:
         return self.figures.get(name, Figure())

@@ -1,3 +1,27 @@
-"""qbench: a benchmark of methods that predict spatial gene expression from H&E histology."""
+"""qbench: a benchmark of methods that predict spatial gene expression from H&E histology.
+
+`qbench.load_section`, `qbench.run`, `qbench.load_method` and `qbench.predict` do in Python what the command line does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .benchmark.api import load_method, load_section, predict, run
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "load_method", "load_section", "predict", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """The functions are imported when they are asked for, so that `import qbench` stays light."""
+    if name in __all__:
+        from .benchmark import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'qbench' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,147 @@
+"""qbench from Python: the same as on the command line, for a notebook or a script.
+
+    import qbench
+
+    table = qbench.run(["qca", "ridge"], seeds=[0, 1])              # pandas.DataFrame, a line a row of the leaderboard
+    section = qbench.load_section("her2st", "C4", data_dir="her2st")  # .to_anndata() for scanpy
+    method = qbench.load_method("runs/.../model")
+    slide = qbench.predict("model", "slide.svs", grid="200um")       # AnnData
+
+`run` starts processes: in a script, call it below `if __name__ == "__main__":`.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..datasets.section import Section
+from ..methods.method import Method
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from pandas import DataFrame
+
+Where = str | Path
+
+
+def load_section(dataset: Where, section: str, data_dir: Where | None = None) -> Section:
+    """One section of a dataset: integer counts (CSR int32, spots x genes), genes, spots, pixels; `.to_anndata()` for scanpy.
+
+    Args:
+        dataset: a name, or the path of a card of your own.
+        data_dir: folder of its files; else the card's own folder, else QBENCH_DATA.
+
+    Raises:
+        ConfigurationError: an unknown dataset or section. DataError: files that are missing or damaged.
+    """
+    from ..datasets.cache import ArrayCache
+    from ..datasets.registry import open_dataset
+
+    return open_dataset(str(dataset), None if data_dir is None else Path(data_dir), ArrayCache()).load(section)
+
+
+def run(
+    methods: str | Sequence[str],
+    dataset: Where = "demo",
+    *,
+    data_dir: Where | None = None,
+    protocol: str = "patient",
+    seeds: Sequence[int] = (0,),
+    out: Where = "runs",
+    quiet: bool = True,
+    **options: Any,
+) -> DataFrame:
+    """Run methods under a protocol and return the leaderboard: a line a row, `pcc_hvg` and the like as columns.
+
+    Spreads stand in columns of their own (`pcc_hvg_sd_patients`, `pcc_hvg_sd_seeds`); `rank` is empty for oracles and for
+    rows with failed cells, whose number is in `failed`. Cells that are done are read, not run again.
+
+    Args:
+        methods: "qca,ridge", or a list; settings in brackets: "qca[alpha=0.5]". out: the runs folder.
+        quiet: say only what goes wrong. options: any other of `qbench run`, with underscores: `target="proportion"`,
+            `profile`, `encoder`, `sections`, `max_epochs`, `workers`, ...
+
+    Raises:
+        ConfigurationError: an unknown name or option. IntegrityError: a leak. DataError: files missing or damaged.
+    """
+    import pandas as pd
+
+    from ..leaderboard.export import tables_csv
+    from ..leaderboard.summarise import summarise
+    from .options import read_options
+    from .plan import make_plan
+    from .report import make_reporter
+    from .run import execute
+
+    given = {
+        "methods": methods if isinstance(methods, str) else list(methods),
+        "dataset": str(dataset),
+        "data_dir": data_dir,
+        "protocol": protocol,
+        "seeds": list(seeds),
+        "out": out,
+        **options,
+    }
+    records = execute(make_plan(read_options(given, None)), make_reporter(quiet, verbose=False))
+    return pd.read_csv(io.StringIO(tables_csv(summarise(records))))
+
+
+def load_method(directory: Where) -> Method:
+    """A fitted method: the folder `model` of a cell, or one that `qbench fit` wrote; `.predict(section)` on sealed sections.
+
+    Raises:
+        MethodError: no saved method there, or one of another version.
+    """
+    from ..methods import registry
+
+    return registry.load_method(Path(directory))
+
+
+def predict(
+    model: Where,
+    image: Where,
+    *,
+    grid: str | None = None,
+    spots: Where | None = None,
+    microns_per_pixel: float | None = None,
+    output: Where | None = None,
+    encoder_weights: Sequence[str] = (),
+    device: str = "auto",
+) -> AnnData:
+    """Predict a slide with a model that `qbench fit` wrote.
+
+    Args:
+        grid: distance of the points, "200um" or "290px"; or `spots`: CSV with columns spot, x, y in pixels of the image.
+        microns_per_pixel: of the image, where its file does not state it.
+        output: `.h5ad` to keep; what a killed call had done is taken up there. Not kept where it is None.
+        encoder_weights: as of --encoder-weights, "NAME=FILE".
+
+    Returns:
+        X: predicted log1p values, float32 (points, genes); layers["counts"]: int64, for the target counts;
+        obsm["spatial"]: pixels; uns["spatial"]: the slide made small, as scanpy's plots take it.
+
+    Raises:
+        ConfigurationError, DataError, MethodError: see `benchmark.predict.slide.predict_slide`.
+    """
+    import anndata
+
+    from ..methods.encoders.registry import parse_weights
+    from .predict.slide import predict_slide
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "predicted.h5ad" if output is None else Path(output)
+        predict_slide(
+            Path(model),
+            Path(image),
+            path,
+            grid,
+            None if spots is None else Path(spots),
+            microns_per_pixel,
+            parse_weights(encoder_weights),
+            device,
+        )
+        return anndata.read_h5ad(path)

@@ -20,6 +20,7 @@ MODULES = (
     "predict",
     "score",
     "cache",
+    "bench",
     "doctor",
 )
 

@@ -33,7 +33,7 @@ def to_timm(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor
 
     A name that has no place keeps its own, so that the strict loading after this names it.
     """
-    places = [f"blocks.{i}.{j}" for i, stage in enumerate(network.blocks) for j in range(len(stage))]  # type: ignore[arg-type, union-attr]
+    places = [f"blocks.{i}.{j}" for i, stage in enumerate(network.blocks) for j in range(len(stage))]  # type: ignore[arg-type]
     renamed = {}
     for name, tensor in state.items():
         part, _, rest = name.partition(".")

@@ -21,7 +21,7 @@ def card_of_timm(name: str, known: Iterable[str]) -> EncoderCard:
     import timm
 
     if name.startswith(HUB):
-        repository = name.removeprefix(HUB)
+        repository: str | None = name.removeprefix(HUB)
         described, timm_name, _ = hub_description(name)
         origin = f"https://huggingface.co/{repository}"
     else:

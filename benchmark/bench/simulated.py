@@ -1,0 +1,52 @@
+"""A cohort of random features and counts, as large as asked for: what is timed does not depend on what they mean."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
+
+
+class _Store:
+    def __init__(self, features: dict[str, NDArray[np.float32]]) -> None:
+        self._features = features
+
+    def features(self, section: str, encoder: str) -> NDArray[np.float32]:
+        return self._features[section]
+
+    def patches(self, section: str) -> NDArray[np.uint8]:
+        raise NotImplementedError("these benchmarks are of methods on features")
+
+
+def cohort(sections: int, spots: int, features: int, genes: int) -> Cohort:
+    """`sections` of `spots` spots each on a square grid, with float32 features and log1p Poisson counts."""
+    rng = np.random.default_rng(0)
+    names = tuple(f"G{i}" for i in range(genes))
+    ids = [f"S{i:02}" for i in range(sections)]
+    store = _Store({i: rng.normal(size=(spots, features)).astype(np.float32) for i in ids})
+    edge = int(np.ceil(np.sqrt(spots)))
+    xy = np.stack([np.arange(spots) % edge + 1.0, np.arange(spots) // edge + 1.0], axis=1)
+    return Cohort(
+        tuple(
+            MeasuredSection(
+                id=i,
+                patient=i,
+                genes=names,
+                spots=tuple(f"{i}-{n}" for n in range(spots)),
+                array_xy=xy,
+                pixel_xy=None,
+                microns_per_pixel=None,
+                labels=None,
+                store=store,
+                target=np.log1p(rng.poisson(1.0, (spots, genes))).astype(np.float32),
+            )
+            for i in ids
+        ),
+        names,
+    )
+
+
+def seal(section: MeasuredSection) -> SealedSection:
+    """The section without its expression."""
+    return SealedSection(**{name: getattr(section, name) for name in SealedSection.__dataclass_fields__})

@@ -128,7 +128,7 @@ def _transfer(url: str, part: Path, name: str, progress: Progress | None) -> Non
                     return
                 if status < 500 and status != 429:
                     raise DataError(
-                        f"Expected a file at {url}, but the server answered {status} {getattr(error.response, "reason", "")}; the "
+                        f"Expected a file at {url}, but the server answered {status} {getattr(error.response, 'reason', '')}; the "
                         "address in "
                         "the dataset's card may be out of date."
                     ) from error

@@ -63,7 +63,7 @@ def test_a_row_keeps_its_own_settings_under_a_reading():
 
 
 def test_a_method_without_an_ablation_is_refused():
-    with pytest.raises(ConfigurationError, match="There is no ablation named 'bleep'. Known: qca"):
+    with pytest.raises(ConfigurationError, match=r"There is no ablation named 'bleep'. Known: qca"):
         read_ablation("bleep")
 
 

@@ -7,31 +7,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-QUERIES, REFERENCES = 1_024, 65_536  # at a time: similarities of 268 MB
+QUERIES, REFERENCES = 1_024, 16_384  # at a time: similarities of 67 MB
 
 
 def nearest(queries: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The `k` references of highest dot product with each query, the best first.
+    """The `k` references of highest cosine similarity with each query, the best first.
 
     Args:
-        queries: (q, d). references: (r, d), same dtype and device; both L2-normalised for cosine similarity.
+        queries: (q, d). references: (r, d), same dtype and device, of any length: they are normalised a block at a time.
         k: at most r; fewer references give fewer columns.
 
     Returns:
         Similarities (q, k) and row numbers int64 (q, k). Exact; beyond its inputs and outputs it holds one block of
-        1,024 x 65,536 similarities.
+        1,024 x 16,384 similarities.
     """
     import torch
+    from torch.nn.functional import normalize
 
     k = min(k, len(references))
     values = torch.empty((len(queries), k), dtype=queries.dtype, device=queries.device)
     rows = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
     for q in range(0, len(queries), QUERIES):
-        block = queries[q : q + QUERIES]
+        block = normalize(queries[q : q + QUERIES], dim=1)
         best = torch.empty((len(block), 0), dtype=queries.dtype, device=queries.device)
         where = torch.empty((len(block), 0), dtype=torch.int64, device=queries.device)
         for r in range(0, len(references), REFERENCES):
-            similarity = block @ references[r : r + REFERENCES].T
+            similarity = block @ normalize(references[r : r + REFERENCES], dim=1).T
             top = similarity.topk(min(k, similarity.shape[1]), dim=1)
             best, where = torch.cat([best, top.values], 1), torch.cat([where, top.indices + r], 1)
             if best.shape[1] > k:

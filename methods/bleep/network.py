@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, softmax
 
-from ..precision import full, outside_autocast
+from ..precision import outside_autocast
 
 
 class ProjectionHead(nn.Module):
@@ -70,14 +70,9 @@ def retrieval_recall(image: Tensor, spot: Tensor, ks: tuple[int, ...] = (1, 10, 
     """Share of images whose own spot is among the k nearest of all spots given, by cosine: (n, width) each."""
     from ..retrieval import nearest
 
-    _, rows = nearest(unit(image), unit(spot), max(ks))
+    _, rows = nearest(image, spot, max(ks))
     own = rows == torch.arange(len(image), device=rows.device)[:, None]
     return {f"validation_recall_{k}": float(own[:, :k].any(dim=1).float().mean()) for k in ks}
-
-
-def unit(embedding: Tensor) -> Tensor:
-    """Rows of length 1, at least float32."""
-    return nn.functional.normalize(full(embedding), dim=-1)
 
 
 def retrieve(
@@ -90,7 +85,7 @@ def retrieve(
     """
     from ..retrieval import mean_rows, nearest
 
-    _, rows = nearest(unit(queries), unit(references), 1 if kind == "simple" else k)
+    _, rows = nearest(queries, references, 1 if kind == "simple" else k)
     if kind != "weighted":
         return mean_rows(expression, rows)
     squared = torch.stack([(references[column] - queries).square().sum(dim=1) for column in rows.T], dim=1)

@@ -42,3 +42,13 @@ def test_negative_is_clamped_and_not_finite_is_refused():
     assert clamp(np.array([-1.0, 2.0]), "m").tolist() == [0.0, 2.0]
     with pytest.raises(MethodError, match="1 that are not"):
         clamp(np.array([np.nan, 1.0]), "m on A1")
+
+
+def test_proportion_is_what_scanpy_makes_of_the_same_counts(section):
+    import scanpy
+
+    data = section.to_anndata()
+    data.X = data.X.astype(np.float64)
+    scanpy.pp.normalize_total(data, target_sum=1e4)
+    scanpy.pp.log1p(data)
+    assert target_values(section, section.genes, "proportion") == pytest.approx(data.X.toarray(), abs=1e-5)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..datasets.section import Section
+from ..errors import unknown
 from ..methods.method import Method
 
 if TYPE_CHECKING:
@@ -72,11 +73,14 @@ def run(
 
     from ..leaderboard.export import tables_csv
     from ..leaderboard.summarise import summarise
-    from .options import read_options
+    from .options import RunOptions, read_options
     from .plan import make_plan
     from .report import make_reporter
     from .run import execute
 
+    for name in options:
+        if name not in RunOptions.model_fields:
+            raise unknown("option of run", name, RunOptions.model_fields)
     given = {
         "methods": methods if isinstance(methods, str) else list(methods),
         "dataset": str(dataset),

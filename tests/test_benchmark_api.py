@@ -63,7 +63,7 @@ def test_a_run_as_a_table(card: Path, tmp_path: Path) -> None:
     assert np.isfinite(mean["mse_sd_patients"])
     folder = next((tmp_path / "runs").glob("*/coordinates-P0-*/model"))
     assert qbench.load_method(folder).genes
-    with pytest.raises(ConfigurationError, match="max_epoch"):
+    with pytest.raises(ConfigurationError, match=r"no option of run named 'max_epoch'. Did you mean 'max_epochs'"):
         qbench.run("mean", card, out=tmp_path / "runs", max_epoch=3)
 
 

@@ -49,6 +49,11 @@ def stained(width: int, height: int, seed: int = 0) -> np.ndarray:
     return np.clip(pixels + rng.normal(0, 1.5, pixels.shape), 0, 255).astype(np.uint8)
 
 
+def write_image_of(pixels: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three patients, one section each, twelve spots on a stained image."""

@@ -57,6 +57,7 @@ def list_(
 def info(
     name: Annotated[str, typer.Argument(help="A method, dataset, encoder or protocol.")],
     plugin: flags.Plugin = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A method as the page of docs/methods.")] = False,
     as_json: flags.Json = False,
 ) -> None:
     """What a method, dataset, encoder or protocol is: sources, parameters with ranges, departures from the publication."""
@@ -64,11 +65,15 @@ def info(
     from ...datasets import registry as datasets
     from ...methods import registry as methods
     from ...methods.encoders import registry as encoders
+    from ..method_page import method_info, method_markdown
     from ..plugins import load_plugins
 
     load_plugins(plugin or ())
+    if markdown and name in methods.names():
+        print(method_markdown(name), end="")
+        return
     if name in methods.names():
-        found = _method(name)
+        found = method_info(name)
     elif name in datasets.names() or name.endswith((".yaml", ".yml")):
         found = {"dataset": name, **datasets.card(name).model_dump(mode="json")}
     elif name in encoders.names():
@@ -148,43 +153,6 @@ _LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "encoders": _encoders,
     "protocols": _protocols,
 }
-
-
-def _method(name: str) -> dict[str, Any]:
-    from ...methods import card as cards
-    from ...methods import registry
-
-    card, cls = registry.card(name), registry.method_class(name)
-    profiles = card.profiles or {"fast": {}}
-    resolved = {
-        profile: registry.spec(name, profile=profile).parameters.model_dump(mode="json") for profile in profiles
-    }
-    return {
-        "method": name,
-        "title": card.title,
-        "summary": card.summary,
-        "kind": cls.kind,
-        "version": cls.version,
-        "origin": registry.origin(name),
-        "reads": "the whole section at once" if cls.context == "section" else "one spot at a time",
-        "paper": None if card.paper is None else card.paper.model_dump(mode="json"),
-        "deviations": list(card.deviations),
-        "figures": dict(card.figures),
-        "parameters": [
-            {
-                "name": parameter.name,
-                "values": parameter.values,
-                "what": parameter.description,
-                **{profile: resolved[profile].get(parameter.name) for profile in resolved},
-                "source": {
-                    profile: source
-                    for profile, sources in card.sources.items()
-                    if (source := sources.get(parameter.name))
-                },
-            }
-            for parameter in cards.parameter_table(cls.Parameters)
-        ],
-    }
 
 
 def _show(found: dict[str, Any]) -> None:

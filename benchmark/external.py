@@ -24,6 +24,7 @@ from .cell import seal
 from .describe import method_record
 from .external_table import ExternalSection, read_predictions
 from .inputs import PreparedInputs
+from .metrics import metrics
 from .options import RunOptions
 from .panels import open_panel
 from .plan import PATCH_SIZE, Settled, open_data, settle_protocol
@@ -181,6 +182,7 @@ def _task(
         "fold": fold.name,
         "data": canonical_hash(sorted(contents[part.section] for part in sides)),
         "scores": SCORE_VERSION,
+        **({"metrics": {metric.name: metric.origin for metric in metrics()}} if metrics() else {}),
     }
     return CellTask(
         cell=canonical_hash(identity),

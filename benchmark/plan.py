@@ -17,6 +17,7 @@ from ..errors import ConfigurationError, IntegrityError, unknown
 from ..leaderboard.record import PatchRecord, Record, read_record
 from ..methods.encoders.machine import resolve_device
 from ..methods.registry import names as method_names
+from .metrics import metrics
 from .options import RunOptions
 from .resolve import ResolvedMethod, resolve_method
 from .score import SCORE_VERSION
@@ -209,6 +210,7 @@ def cell_task(
         "select": options.select,
         "max_epochs": options.max_epochs,
         "scores": SCORE_VERSION,
+        **({"metrics": {metric.name: metric.origin for metric in metrics()}} if metrics() else {}),
     }
     return CellTask(
         cell=canonical_hash(identity),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -47,7 +48,8 @@ def _load(plugin: str) -> str:
 
 def _import_file(path: Path) -> str:
     """Import a file under a name of its own, so that it shadows no installed module."""
-    name = f"qbench_plugin_{path.stem}"
+    place = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]  # two files of one name are two modules
+    name = f"qbench_plugin_{path.stem}_{place}"
     if name in sys.modules:
         return name
     if not path.is_file():

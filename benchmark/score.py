@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..datasets.panel import HEADLINE, GenePanel
 from ..datasets.target import TargetName, integer_counts, round_in_count_space
+from .metrics import PREFIX, metrics
 
 SCORE_VERSION = 1  # part of a cell's identity: raised whenever a figure's definition moves
 CONSTANT = 1e-6  # a side is constant when sd <= CONSTANT * (1 + |mean|)
@@ -92,6 +93,8 @@ def gene_scores(
         # Only counts are integers; a proportion has no histogram of counts.
         counted = entropy(integer_counts(values)[0]) if target == "counts" else np.full(y.shape[1], np.nan)
         scores[name] = counted
+    for metric in metrics():
+        scores[f"{PREFIX}{metric.name}"] = metric(y, raw)
     return scores
 
 
@@ -121,6 +124,9 @@ def figures(
     for name, mask in lists.items():
         for suffix in ("", "_unrounded", "_depth_adjusted"):
             out[f"pcc_{name}{suffix}"] = mean(f"pcc{suffix}", mask)
+        for column in scores:
+            if column.startswith(PREFIX):
+                out[f"{column.removeprefix(PREFIX)}_{name}"] = mean(column, mask)
         for suffix in ("", "_unrounded"):
             out[f"mse{'' if name == 'all' else '_' + name}{suffix}"] = mean(f"mse{suffix}", mask)
     out["pcc_hvg_test_chosen"] = mean("pcc", hvg_test)

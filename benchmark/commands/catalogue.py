@@ -12,7 +12,7 @@ import typer
 from ...errors import unknown
 from . import flags
 
-KINDS = ("methods", "datasets", "encoders", "protocols", "runs")
+KINDS = ("methods", "datasets", "encoders", "protocols", "metrics", "runs")
 
 
 def add(app: typer.Typer) -> None:
@@ -121,7 +121,12 @@ def _encoders() -> list[dict[str, Any]]:
     from ...methods.encoders import registry
 
     return [
-        {"name": name, "what": (card := registry.card(name)).title, "licence": card.licence}
+        {
+            "name": name,
+            "what": (card := registry.card(name)).title,
+            "licence": card.licence,
+            "origin": registry.origin(name),
+        }
         for name in registry.names()
     ]
 
@@ -147,11 +152,28 @@ def _runs(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+def _metrics() -> list[dict[str, Any]]:
+    from ..metrics import metrics
+
+    own = [
+        {"name": "pcc", "what": "Pearson correlation over a section's spots, per gene", "origin": "qbench"},
+        {"name": "mse", "what": "mean squared error in target space, per gene", "origin": "qbench"},
+    ]
+    return [
+        *own,
+        *(
+            {"name": metric.name, "what": " ".join((metric.function.__doc__ or "").split()), "origin": metric.origin}
+            for metric in metrics()
+        ),
+    ]
+
+
 _LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "methods": _methods,
     "datasets": _datasets,
     "encoders": _encoders,
     "protocols": _protocols,
+    "metrics": _metrics,
 }
 
 

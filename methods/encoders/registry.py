@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from .machine import choose_runtime, resolve_device
 
 Weights = Path | Literal["random"]
 DEFAULT = "efficientnet_lite0"
+GROUP = "qbench.encoders"  # entry points of other packages: an EncoderCard, the path of its YAML, or a function of either
 EVERY = "*"  # key of the weights that every encoder takes
 
 
@@ -101,6 +103,34 @@ class EncoderSpec:
 
 def names() -> list[str]:
     """Names of the encoders that have a card; besides them any timm name and `hf-hub:` name works."""
+    return [*_shipped(), *(name for name in sorted(_plugins()) if name not in _shipped())]
+
+
+def origin(name: str) -> str:
+    """The package that brought an encoder; timm for any name without a card."""
+    return "qbench" if name in _shipped() else _plugins()[name][1] if name in _plugins() else "timm"
+
+
+@cache
+def _plugins() -> dict[str, tuple[EncoderCard, str]]:
+    found = {}
+    for entry in entry_points(group=GROUP):
+        source = entry.dist.name if entry.dist is not None else "an installed package"
+        try:
+            value = entry.load()
+            value = value() if callable(value) else value
+            if not isinstance(value, EncoderCard):
+                value = EncoderCard.model_validate(yaml.safe_load(Path(value).read_text(encoding="utf-8")))
+            found[entry.name] = (value, source)
+        except Exception as error:
+            raise ConfigurationError(
+                f"The encoder '{entry.name}' of {source} raised {type(error).__name__} on import: {error}; mend or remove that "
+                "package."
+            ) from error
+    return found
+
+
+def _shipped() -> list[str]:
     folder = files("qbench.configs").joinpath("encoders")
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
@@ -112,6 +142,8 @@ def card(name: str) -> EncoderCard:
     Raises:
         ConfigurationError: no such encoder, or a `hf-hub:` name whose description cannot be fetched.
     """
+    if name in _plugins() and name not in _shipped():
+        return _plugins()[name][0]
     if name in names():
         text = files("qbench.configs").joinpath("encoders", f"{name}.yaml").read_text(encoding="utf-8")
         return EncoderCard.model_validate(yaml.safe_load(text))

@@ -1,0 +1,156 @@
+"""Datasets, encoders and metrics that other packages bring by entry points; methods from a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from qbench.benchmark import metrics as metrics_module
+from qbench.benchmark.cell import run_cell
+from qbench.benchmark.main import app
+from qbench.benchmark.metrics import metrics
+from qbench.benchmark.options import RunOptions
+from qbench.benchmark.plan import make_plan
+from qbench.benchmark.plugins import load_plugins
+from qbench.datasets import registry as datasets
+from qbench.errors import ConfigurationError
+from qbench.leaderboard.record import Record
+from qbench.methods.encoders import registry as encoders
+from typer.testing import CliRunner
+
+from .datasets_sections import counts, grid, write_card, write_h5ad
+
+Bring = Callable[[str, str, Any], None]
+
+
+@pytest.fixture
+def bring(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bring]:
+    """Pretend that an installed package has an entry point."""
+    found: dict[str, list[Any]] = {}
+    caches = (datasets._plugins, encoders._plugins, encoders.card, metrics)
+
+    def add(group: str, name: str, value: Any) -> None:
+        def load() -> Any:
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+        found.setdefault(group, []).append(
+            SimpleNamespace(name=name, load=load, dist=SimpleNamespace(name="their-package", version="1.2"))
+        )
+        for cached in caches:
+            cached.cache_clear()
+
+    for module in (datasets, encoders, metrics_module):
+        monkeypatch.setattr(module, "entry_points", lambda group: found.get(group, []))
+    for cached in caches:
+        cached.cache_clear()
+    yield add
+    monkeypatch.undo()
+    for cached in caches:
+        cached.cache_clear()
+
+
+def listed(kind: str) -> dict[str, dict[str, Any]]:
+    result = CliRunner().invoke(app, ["list", kind, "--json"])
+    assert result.exit_code == 0, result.output
+    return {row["name"]: row for row in json.loads(result.stdout)[kind]}
+
+
+def make_card(folder: Path) -> Path:
+    sections = []
+    for i in range(3):
+        write_h5ad(folder / f"S{i}.h5ad", counts(seed=i), spatial=grid())
+        sections.append({"id": f"S{i}", "patient": f"P{i}", "file": f"S{i}.h5ad"})
+    return write_card(folder / "theirs.yaml", "h5ad", sections)
+
+
+def test_a_dataset_of_another_package(bring: Bring, tmp_path: Path) -> None:
+    path = make_card(tmp_path)
+    bring("qbench.datasets", "theirs", lambda: str(path))
+    assert listed("datasets")["theirs"]["origin"] == "their-package"
+    options = RunOptions(methods=("mean",), dataset="theirs", no_images=True, out=tmp_path / "runs")
+    assert len(make_plan(options).cells) == 3
+
+
+def test_an_encoder_of_another_package(bring: Bring, tmp_path: Path) -> None:
+    card = encoders.EncoderCard(
+        title="Theirs", timm_name="resnet10t", mean=(0.5,) * 3, std=(0.5,) * 3, licence="MIT", source="here"
+    )
+    bring("qbench.encoders", "theirs", card)
+    assert listed("encoders")["theirs"] == {
+        "name": "theirs",
+        "what": "Theirs",
+        "licence": "MIT",
+        "origin": "their-package",
+    }
+    spec = encoders.resolve("theirs", {"theirs": "random"}, "cpu", "eager:fp32")
+    assert (spec.timm_name, spec.mean) == ("resnet10t", (0.5, 0.5, 0.5))
+    assert encoders.origin("resnet50") == "qbench"
+
+
+def absolute_error(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Mean absolute error."""
+    return np.abs(truth - prediction).mean(axis=0)
+
+
+def run_mean(tmp_path: Path) -> Record:
+    path = make_card(tmp_path)
+    plan = make_plan(RunOptions(methods=("mean",), dataset=str(path), no_images=True, out=tmp_path / "runs"))
+    return run_cell(plan.cells[0].task)
+
+
+def test_a_metric_of_another_package_is_scored_beside_ours(bring: Bring, tmp_path: Path) -> None:
+    plain = run_mean(tmp_path)
+    assert "metrics" not in plain.identity
+    bring("qbench.metrics", "mae", absolute_error)
+    assert listed("metrics")["mae"] == {"name": "mae", "what": "Mean absolute error.", "origin": "their-package 1.2"}
+    record = run_mean(tmp_path)
+    assert record.identity["metrics"] == {"mae": "their-package 1.2"}
+    assert record.cell != plain.cell
+    # by hand: the mean of the training side (S2) against the test section (S0)
+    import anndata
+
+    folder = next((tmp_path / "runs").glob(f"*/*{record.cell[:12]}"))
+    data = anndata.read_h5ad(folder / "predictions.h5ad")
+    due = np.abs(data.layers["truth"].astype(float) - data.X).mean()
+    assert record.scores["S0"]["mae_all"] == pytest.approx(due, rel=1e-6)
+    assert {k: v for k, v in record.scores["S0"].items() if not k.startswith("mae")} == plain.scores["S0"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (ImportError("no module"), "raised ImportError on import: no module"),
+        ("text", "cannot be called"),
+        (lambda truth, prediction: truth, "must return a finite value for each of 6 genes, found shape"),
+        (lambda truth, prediction: np.full(truth.shape[1], np.nan), "not finite"),
+    ],
+)
+def test_a_metric_that_does_not_do(bring: Bring, tmp_path: Path, value: Any, message: str) -> None:
+    bring("qbench.metrics", "theirs", value)
+    with pytest.raises(ConfigurationError, match=message):
+        run_mean(tmp_path)
+
+
+@pytest.mark.parametrize("group", ["qbench.datasets", "qbench.encoders"])
+def test_a_package_that_raises_is_named(bring: Bring, group: str) -> None:
+    bring(group, "theirs", RuntimeError("broken"))
+    with pytest.raises(ConfigurationError, match="'theirs' of their-package raised RuntimeError on import: broken"):
+        (datasets if group.endswith("datasets") else encoders).names()
+
+
+def test_methods_from_files_of_one_name(tmp_path: Path) -> None:
+    for i, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        code = f"from qbench.methods.controls.mean import Mean\nclass M(Mean):\n    name = 'plugged-{i}'\n"
+        (tmp_path / folder / "mine.py").write_text(code)
+    names = load_plugins([f"{tmp_path}/a/mine.py:M", f"{tmp_path}/b/mine.py:M"])
+    assert names == ["plugged-0", "plugged-1"]
+    assert sum(name.startswith("qbench_plugin_mine") for name in sys.modules) == 2

@@ -36,7 +36,9 @@ def linear_cohort(
     scale = np.linspace(0.1, 30, features)
     x = {s: (rng.normal(size=(n, features)) * scale + scale).astype(np.float32) for s, n in sections.items()}
     y = {s: v / scale @ truth + 2 + noise * rng.normal(size=(len(v), genes)) for s, v in x.items()}
-    pixels = {s: rng.integers(0, 256, (n, patch, patch, 3), dtype=np.uint8) for s, n in sections.items()} if patch else {}
+    pixels = (
+        {s: rng.integers(0, 256, (n, patch, patch, 3), dtype=np.uint8) for s, n in sections.items()} if patch else {}
+    )
     store = Store(x, pixels)
     names = tuple(f"G{i}" for i in range(genes))
     return Cohort(

@@ -30,7 +30,7 @@ Where = str | Path
 
 
 def load_section(dataset: Where, section: str, data_dir: Where | None = None) -> Section:
-    """One section of a dataset: integer counts (CSR int32, spots x genes), genes, spots, pixels; `.to_anndata()` for scanpy.
+    """One section of a dataset: counts (CSR int32, spots x genes), genes, spots, pixels; `.to_anndata()` for scanpy.
 
     Args:
         dataset: a name, or the path of a card of your own.
@@ -58,7 +58,8 @@ def run(
 ) -> DataFrame:
     """Run methods under a protocol and return the leaderboard: a line a row, `pcc_hvg` and the like as columns.
 
-    Spreads stand in columns of their own (`pcc_hvg_sd_patients`, `pcc_hvg_sd_seeds`); `rank` is empty for oracles and for
+    Spreads stand in columns of their own (`pcc_hvg_sd_patients`, `pcc_hvg_sd_seeds`); `rank` is empty for oracles and
+    for
     rows with failed cells, whose number is in `failed`. Cells that are done are read, not run again.
 
     Args:
@@ -95,7 +96,7 @@ def run(
 
 
 def load_method(directory: Where) -> Method:
-    """A fitted method: the folder `model` of a cell, or one that `qbench fit` wrote; `.predict(section)` on sealed sections.
+    """A fitted method, from the folder `model` of a cell or one that `qbench fit` wrote.
 
     Raises:
         MethodError: no saved method there, or one of another version.
@@ -119,7 +120,8 @@ def predict(
     """Predict a slide with a model that `qbench fit` wrote.
 
     Args:
-        grid: distance of the points, "200um" or "290px"; or `spots`: CSV with columns spot, x, y in pixels of the image.
+        grid: distance of the points, "200um" or "290px"; or `spots`: CSV with columns spot, x, y in pixels of the
+            image.
         microns_per_pixel: of the image, where its file does not state it.
         output: `.h5ad` to keep; what a killed call had done is taken up there. Not kept where it is None.
         encoder_weights: as of --encoder-weights, "NAME=FILE".

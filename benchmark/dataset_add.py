@@ -29,7 +29,8 @@ def write_dataset_card(
         layer: where raw counts lie in `.h5ad` files.
 
     Raises:
-        ConfigurationError: an unknown format or a name that does not do. DataError: nothing found, or a bad table of patients.
+        ConfigurationError: an unknown format or a name that does not do. DataError: nothing found, or a bad table of
+            patients.
     """
     if form is not None and form not in READERS:
         raise unknown("format", form, READERS)

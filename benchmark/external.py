@@ -42,7 +42,8 @@ def score_predictions(path: Path, name: str, scale: str, options: RunOptions) ->
     """Score a file of predictions on every fold of the protocol and write its cells; returns records and notes.
 
     Args:
-        name: of the row in the leaderboard. scale: of the numbers: `log1p` (already in the target's space), `counts`, or
+        name: of the row in the leaderboard. scale: of the numbers: `log1p` (already in the target's space), `counts`,
+            or
             `proportion` (per 10,000).
         options: dataset, protocol, target, sections and `out`, as of a run.
 

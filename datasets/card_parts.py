@@ -23,7 +23,8 @@ class SectionEntry(_Part):
         symbols: column of `var` that holds gene symbols, where the names are Ensembl ids.
         labels: column of `obs` with a pathologist's labels.
         microns_per_pixel: of the image. spot_diameter: in pixels of the image.
-        pixel_scale: factor from the stated coordinates to pixels of the image; stating it, even as 1, says that it was checked.
+        pixel_scale: factor from the stated coordinates to pixels of the image; stating it, even as 1, says that it was
+            checked.
     """
 
     id: str = Field(min_length=1)
@@ -67,7 +68,8 @@ class Archive(_Part):
     Attributes:
         url: of the file. sha256: where it is known beforehand.
         password: name of the password that opens it; given on the command line or in the environment, never kept here.
-        place: regular expression over a member's path -> its path in the data folder, groups as \\1; the first match wins,
+        place: regular expression over a member's path -> its path in the data folder, groups as \\1; the first match
+            wins,
             members that match none are left out.
     """
 

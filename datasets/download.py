@@ -111,7 +111,7 @@ def _transfer(url: str, part: Path, name: str, progress: Progress | None) -> Non
         with part.open("r+b" if part.exists() else "w+b") as file:
             file.seek(before)
             bar = _Bar(name, before, progress)
-            # Identity: a file must arrive as the bytes that were hashed. The hook sees the status before any byte is written.
+            # Identity: a file must arrive as the bytes that were hashed. The hook sees the status before a byte is kept.
             fetch = pooch.HTTPDownloader(
                 progressbar=bar,
                 chunk_size=CHUNK,
@@ -127,8 +127,9 @@ def _transfer(url: str, part: Path, name: str, progress: Progress | None) -> Non
                 if status == 416:  # the part is as long as the file, or longer: the checksum decides
                     return
                 if status < 500 and status != 429:
+                    word = getattr(error.response, "reason", "")
                     raise DataError(
-                        f"Expected a file at {url}, but the server answered {status} {getattr(error.response, 'reason', '')}; the "
+                        f"Expected a file at {url}, but the server answered {status} {word}; the "
                         "address in "
                         "the dataset's card may be out of date."
                     ) from error

@@ -48,7 +48,8 @@ def fetch(
 
     Raises:
         ConfigurationError: nothing to fetch from, or an unknown source.
-        DataError: no network, a wrong password, no room. IntegrityError: a checksum that does not hold, a malicious archive.
+        DataError: no network, a wrong password, no room. IntegrityError: a checksum that does not hold, a malicious
+            archive.
     """
     if not card.sources:
         raise ConfigurationError(

@@ -33,7 +33,8 @@ class DatasetCard(BaseModel):
     """What is known of a dataset before it is opened; one YAML file in `configs/datasets`, or a user's own.
 
     Attributes:
-        reader: "package.module:function", called with (card, data_dir, cache), returns a `Dataset`; or h5ad, hest, tables or
+        reader: "package.module:function", called with (card, data_dir, cache), returns a `Dataset`; or h5ad, hest,
+            tables or
             visium, for the sections that the card lists.
         needs_folder: the reader wants `data_dir`; else it makes or finds its data itself.
         expected: spots of the sections 1, 2, ... of each patient, of the complete data; empty where unknown.

@@ -69,7 +69,7 @@ def fetch(
     name: Annotated[str, typer.Argument(help="A dataset that names a public source.")],
     data_dir: Annotated[
         Path | None,
-        typer.Option("--to", "--data-dir", help="Folder to fetch into; else QBENCH_DATA, else a folder of its name here."),
+        typer.Option("--to", "--data-dir", help="Folder to fetch into; else QBENCH_DATA, else one of its name here."),
     ] = None,
     source: Annotated[
         str | None, typer.Option("--source", help="Which of the card's sources; the first by default.")

@@ -44,7 +44,7 @@ def write_maps(predictions: Path, genes: list[str]) -> list[Path]:
             axes.imshow(pixels, alpha=0.5)
             points_per_pixel = 72 * 7 / max(width, height)
             shown = axes.scatter(
-                *xy.T, c=values, s=(size * points_per_pixel) ** 2, marker="s", cmap="viridis", linewidths=0
+                xy[:, 0], xy[:, 1], c=values, s=(size * points_per_pixel) ** 2, marker="s", cmap="viridis", linewidths=0
             )
             axes.set_axis_off()
             axes.set_title(f"{gene}, predicted ({data.uns['qbench']['method']})")

@@ -1,6 +1,7 @@
-"""A fitted model's folder: `method.json` and `model.safetensors` of the method, and `fit.json`, which says what it reads.
+"""A fitted model's folder: `method.json` and `model.safetensors` of the method, and `fit.json`: what it reads.
 
-`fit.json` holds the gene panel, the encoders with the hashes of their weights, the patch size and the magnification, so that
+`fit.json` holds the gene panel, the encoders with the hashes of their weights, the patch size and the magnification,
+so that
 the inputs can be made again elsewhere, exactly.
 """
 
@@ -116,7 +117,8 @@ def load_model(folder: Path, weights: Mapping[str, Weights], device: str, runtim
     """Load a fitted model and find its encoders' weights.
 
     Raises:
-        MethodError: no model there, or one of another version. ConfigurationError: encoder weights other than those that the
+        MethodError: no model there, or one of another version. ConfigurationError: encoder weights other than those
+            that the
             model was fitted with.
     """
     record = read_fit(folder)

@@ -56,7 +56,8 @@ def write_output(
 ) -> int:
     """Join the windows into an `.h5ad`; returns how many counts were clipped.
 
-    X is log1p in target space, unrounded, not below 0, float32 (spots, genes); layers["counts"] int64 for the target counts;
+    X is log1p in target space, unrounded, not below 0, float32 (spots, genes); layers["counts"] int64 for the target
+    counts;
     obsm["spatial"] in slide pixels; uns["spatial"] holds the overview, for scanpy's plots.
 
     Args:

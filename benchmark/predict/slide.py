@@ -58,12 +58,14 @@ def predict_slide(
         microns_per_pixel: of the image; else what its file states. Never guessed.
         weights: of encoders, where the model was fitted with other than the default ones.
 
-    Memory: one window of points (40 x 40), the kept tiles and the overview, whatever the slide's size; a JPEG or PNG is decoded
+    Memory: one window of points (40 x 40), the kept tiles and the overview, whatever the slide's size; a JPEG or PNG
+        is decoded
     whole. A killed run goes on with the windows it had not finished.
 
     Raises:
         ConfigurationError: neither or both of grid and spots, an unknown scale, other encoder weights than the model's.
-        DataError: an unreadable image, no tissue, spots outside. MethodError: no model, or predictions that are not finite.
+        DataError: an unreadable image, no tissue, spots outside. MethodError: no model, or predictions that are not
+            finite.
     """
     if (grid is None) == (spots is None):
         raise ConfigurationError("Say where to predict: give either --grid, for example 200um, or --spots CSV.")

@@ -13,7 +13,9 @@ from ...datasets.readers.slides import Slide
 EDGE = 1500  # pixels of the overview's longer edge, at most
 BLOCK = 2048  # pixels of the slide's edge that are read at once
 GLASS = 95  # percentile of brightness that is taken for bare glass
-PART = 0.5  # of Otsu's threshold: it parts dense from bare, and pale stroma lies between (measured on HER2ST: see docs/predict.md)
+PART = (
+    0.5  # of Otsu's threshold, which parts dense from bare; pale stroma lies between (docs/predict.md has the figures)
+)
 DENSITY = (0.02, 0.15)  # limits of the threshold in optical density: noise of the glass below, stain above
 SMALLEST = 0.0005  # share of the overview that a piece of tissue covers at least, and a hole
 DARK = 40  # below this mean of the channels nothing is stain: black borders of scanners
@@ -73,8 +75,10 @@ def overview(image: Image) -> Overview:
 def find_tissue(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Stained tissue of an overview, bool (height, width).
 
-    Half of Otsu's threshold on the optical density of the smoothed green channel, where haematoxylin and eosin both absorb,
-    against the slide's own glass; then small pieces and small holes go. Black borders and black pen are not tissue; pen of
+    Half of Otsu's threshold on the optical density of the smoothed green channel, where haematoxylin and eosin both
+    absorb,
+    against the slide's own glass; then small pieces and small holes go. Black borders and black pen are not tissue;
+    pen of
     another colour is.
     """
     from scipy import ndimage

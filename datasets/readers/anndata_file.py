@@ -51,7 +51,8 @@ def read_counts(file: h5py.File, layer: str | None, where: str) -> tuple[sparse.
     """Raw counts, CSR int32 (spots, genes), and the table of genes that belongs to them.
 
     Raises:
-        DataError: a layer that is not there, no matrix, or values that are not counts; says which other matrices there are.
+        DataError: a layer that is not there, no matrix, or values that are not counts; says which other matrices there
+            are.
     """
     choices = _matrices(file)
     part, genes = (

@@ -41,7 +41,8 @@ def read_h5ad(entry: SectionEntry, path: Path) -> Section:
     """A section from an AnnData file.
 
     Raises:
-        DataError: normalised values where counts are due, no coordinates, genes that appear twice, an unknown layer or column.
+        DataError: normalised values where counts are due, no coordinates, genes that appear twice, an unknown layer or
+            column.
     """
     where = f"Section {entry.id}"
     with open_anndata(path) as file:
@@ -81,7 +82,8 @@ def read_h5ad(entry: SectionEntry, path: Path) -> Section:
 def array_positions(obs: pd.DataFrame, pixel_xy: NDArray[np.float64]) -> NDArray[np.float64]:
     """Positions in pitches, float64 (n, 2).
 
-    From `array_col` and `array_row` where `obs` has them: a hexagonal array of 10x counts columns by halves, so neighbours in
+    From `array_col` and `array_row` where `obs` has them: a hexagonal array of 10x counts columns by halves, so
+    neighbours in
     a row differ by two. Otherwise from the pixels, in median distances to the nearest neighbour.
     """
     if {"array_col", "array_row"} <= set(obs.columns):

@@ -22,7 +22,8 @@ def check_placement(section: Section, image: Path | None, checked: bool) -> tupl
         checked: the card states `pixel_scale`, so spots in a corner of a large slide are meant.
 
     Raises:
-        DataError: an image without coordinates, coordinates that are not finite, spots outside the image, or all of them in
+        DataError: an image without coordinates, coordinates that are not finite, spots outside the image, or all of
+            them in
             its upper left corner as those of a smaller version would be.
     """
     if image is None or image.suffix.lower() == PATCH_FILE:

@@ -26,7 +26,7 @@ def open_tables(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> 
 
 
 def read_tables(entry: SectionEntry, base: Path) -> Section:
-    """A section from a table of counts and a table of spots with columns spot, x, y (pixels) and if known array_x, array_y.
+    """A section from a table of counts and one of spots: columns spot, x, y (pixels), if known array_x, array_y.
 
     Raises:
         DataError: a table that is not what it should be, counts the wrong way round, or spots without a position.

@@ -30,14 +30,14 @@ class RunOptions(BaseModel):
     profile: Literal["fast", "paper"] = "fast"
     encoder: str = DEFAULT
     encoder_weights: tuple[str, ...] = ()
-    microns_per_pixel: float | None = Field(None, gt=0)
+    microns_per_pixel: float | None = Field(default=None, gt=0)
     runtime: str = "auto"  # see methods.encoders.machine.choose_runtime
     seeds: tuple[int, ...] = (0,)
-    max_epochs: int | None = Field(None, ge=1)
+    max_epochs: int | None = Field(default=None, ge=1)
     select: Literal["mse", "pcc"] = "mse"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    workers: int | None = Field(None, ge=1)
+    workers: int | None = Field(default=None, ge=1)
     ray_address: str | None = None
     out: Path = Path("runs")
     keep_models: bool = True

@@ -122,8 +122,8 @@ class _Crew:
         have = len(self._starting) + len(self._idle) + len(self._busy)
         for _ in range(min(wanted, left) - have):
             resources = {"num_cpus": 1.0, "num_gpus": self._gpu_share(wanted)}
-            host = ray.remote(CellHost).options(**resources, max_restarts=0, scheduling_strategy="SPREAD")
-            worker = host.remote(shared_environment())
+            host: Any = ray.remote(CellHost).options(**resources, max_restarts=0, scheduling_strategy="SPREAD")
+            worker: Any = host.remote(shared_environment())
             self._starting[worker.version.remote()] = worker
 
     def _gpu_share(self, workers: int) -> float:

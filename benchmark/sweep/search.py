@@ -146,7 +146,7 @@ def stopped_result(task: TrialTask) -> TrialResult:
     )
 
 
-class PerFold(FIFOScheduler):  # type: ignore[misc]
+class PerFold(FIFOScheduler):
     """First come, first served; with `asha` weak trials are stopped, each held against those of its own fold alone."""
 
     def __init__(
@@ -196,7 +196,7 @@ class _Here:
         return _Here, (None,)
 
 
-class StopOnProblem(Stopper):  # type: ignore[misc]
+class StopOnProblem(Stopper):
     """Ends the search when a trial reports what no other trial can do without."""
 
     def __init__(self) -> None:
@@ -211,7 +211,7 @@ class StopOnProblem(Stopper):  # type: ignore[misc]
         return self.problem is not None
 
 
-class _Watch(tune.Callback):  # type: ignore[misc]
+class _Watch(tune.Callback):
     """Passes what Tune learns on to the board, and keeps the clock."""
 
     def __init__(self, tasks: Sequence[TrialTask], board: Board) -> None:

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
@@ -131,7 +131,7 @@ def append_history(folder: Path, entry: Mapping[str, float]) -> None:
         file.write(json.dumps(dict(entry)) + "\n")
 
 
-def run_in_process(task: TrialTask) -> Iterator[tuple[str, dict[str, Any]]]:
+def run_in_process(task: TrialTask) -> Generator[tuple[str, dict[str, Any]], None, None]:
     """Train a trial in a process of its own; yields ("began" | "epoch" | "finished" | "failed" | "stop", values).
 
     The process is forked from a server that has imported torch, so trials do not wait for that; closing the iterator

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 METHODS = ("qca", "stnet", "histogene", "bleep")
 SECTIONS, SPOTS, FEATURES, GENES = 4, 256, 1280, 1000
-EPOCHS = 3  # of which the first warms up and is not counted
+EPOCHS = 5  # of which the first warms up and is not counted
 
 
 def rows(methods: tuple[str, ...] = METHODS) -> list[Row]:
@@ -65,9 +65,10 @@ def plain_run(
     from torch.utils.data import DataLoader, TensorDataset
 
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-    optimiser = kinds[parameters.optimiser](
-        network.parameters(), lr=parameters.learning_rate, weight_decay=parameters.weight_decay
-    )
+    steps: dict[str, float] = {"lr": parameters.learning_rate, "weight_decay": parameters.weight_decay}
+    if parameters.optimiser == "sgd":
+        steps["momentum"] = parameters.momentum
+    optimiser = kinds[parameters.optimiser](network.parameters(), **steps)
     size = min(parameters.batch_size, n)
     loader = DataLoader(TensorDataset(torch.arange(n)), size, shuffle=True, drop_last=drop_last)
     network.train()

@@ -73,7 +73,8 @@ def sweep(
     from ..options import read_options
     from ..report import make_reporter
     from ..sweep.report import as_dict, time_in_words, write_report
-    from ..sweep.run import read_sweep_options, run_sweep
+    from ..sweep.run import run_sweep
+    from ..sweep.state import read_sweep_options
 
     given = {
         "dataset": dataset, "data_dir": data_dir, "protocol": protocol, "allow_leaky": allow_leaky, "target": target,

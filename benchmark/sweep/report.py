@@ -18,7 +18,7 @@ from ..files import write_text
 from ..store import unwritable
 from .board import in_words
 from .plots import draw_plots
-from .run import Sweep
+from .state import Sweep
 from .trial import TrialResult
 
 

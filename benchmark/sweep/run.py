@@ -6,18 +6,14 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
 
 from ...datasets.cache import ArrayCache
 from ...datasets.folds import Fold, check_leaks
 from ...datasets.hashing import canonical_hash
-from ...errors import ConfigurationError, QbenchError
-from ...leaderboard.record import Record
+from ...errors import ConfigurationError
 from ...methods.encoders.registry import EncoderSpec, Weights
 from ...methods.registry import MethodSpec, parse
 from ..cell import open_cohort
@@ -25,85 +21,22 @@ from ..cluster import absolute_plugin
 from ..inputs import prepare
 from ..options import RunOptions
 from ..panels import open_panel
-from ..plan import Plan, available_cores, make_plan, plan_cell
+from ..plan import Plan, available_cores, make_plan
 from ..plugins import load_plugins
 from ..ray_session import RaySession, ray_session, shared_environment
 from ..report import Reporter
 from ..resolve import ResolvedMethod, resolve_method
 from ..run import execute
 from .board import Board, Line
+from .final import choose, final_plan
 from .folder import VERSION, sweep_folder
 from .space import Settings, Space, point, read_space
+from .state import Sweep, SweepOptions, read_times, write_times
 from .trial import TrialResult, TrialTask, read_result, trial_name
 from .view import FoldView, write_view
 
 SAMPLES = 16
 MOST_EPOCHS = 100  # of a method that does not say, for the rungs of ASHA
-
-
-class SweepOptions(BaseModel):
-    """Options of `qbench sweep` beside those of a run, by the names of the flags."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    space: Path | None = None
-    samples: int | None = Field(None, ge=1, le=100_000)
-    search: Literal["random", "grid"] = "random"
-    scheduler: Literal["asha", "fifo"] = "asha"
-    gpus_per_trial: Literal["auto"] | float = "auto"
-    cpus_per_trial: float = Field(1.0, gt=0)
-    concurrent: int | None = Field(None, ge=1)
-    new: bool = False
-
-
-def read_sweep_options(given: Mapping[str, Any]) -> SweepOptions:
-    """The options by the names of their flags.
-
-    Raises:
-        ConfigurationError: a value that the flag does not take.
-    """
-    try:
-        return SweepOptions.model_validate(dict(given))
-    except ValidationError as error:
-        first = error.errors()[0]
-        flag = "--" + str(first["loc"][0]).replace("_", "-")
-        raise ConfigurationError(
-            f"{flag}: {first['msg']}, found {first['input']!r}; see 'qbench sweep --help'."
-        ) from error
-
-
-@dataclass
-class Times:
-    """Seconds on the clock over all commands that worked on a sweep; `workers` x `search` is what trials could use."""
-
-    ray: float = 0.0
-    start: float = 0.0
-    search: float = 0.0
-    training: float = 0.0
-    capacity: float = 0.0
-
-    @property
-    def share(self) -> float | None:
-        """Share of the workers' time, once trials run, that was spent in `fit`."""
-        return self.training / self.capacity if self.capacity else None
-
-
-@dataclass
-class Sweep:
-    """A sweep with everything that its report needs."""
-
-    folder: Path
-    base: MethodSpec
-    space: Space
-    options: RunOptions
-    sweep: SweepOptions
-    key: str
-    folds: tuple[str, ...]
-    points: list[Settings]
-    results: list[TrialResult]
-    chosen: dict[str, TrialResult] = field(default_factory=dict)
-    records: list[Record] = field(default_factory=list)
-    times: Times = field(default_factory=Times)
 
 
 def run_sweep(
@@ -323,78 +256,6 @@ def gpus_per_trial(wanted: str | float, session: RaySession, concurrent: int) ->
             f"--gpus-per-trial {wanted:g} is more than the {session.gpus:g} GPUs that Ray has here; use a smaller one, or auto."
         )
     return wanted
-
-
-def choose(sweep: Sweep) -> dict[str, TrialResult]:
-    """The best trial of each fold that ran to its own end, by the validation figure; ties go to the first.
-
-    Raises:
-        QbenchError: a fold without any.
-    """
-    chosen = {}
-    for fold in sweep.folds:
-        own = [result for result in sweep.results if result.fold == fold]
-        ended = [
-            (f, r.number, r)
-            for r in own
-            if r.status == "finished" and (f := r.figure(sweep.options.select)) is not None
-        ]
-        if not ended:
-            why = next((result.message for result in own if result.message), "all were stopped")
-            error = QbenchError(f"No trial of fold {fold} came to an end, so there is nothing to choose: {why}")
-            error.exit_code = 1
-            raise error
-        chosen[fold] = min(ended)[2]
-    return chosen
-
-
-def final_plan(sweep: Sweep, plan: Plan, own: ResolvedMethod, workers: int | None) -> Plan:
-    """The cells of the chosen configurations, all seeds, and those of the untuned method beside them."""
-    cells = list(plan.cells)
-    methods = {own.spec.label: own}
-    for fold, result in sweep.chosen.items():
-        label = point(sweep.base, result.settings).label
-        tuned = make_plan(sweep.options.model_copy(update={"methods": (label,)}))
-        methods |= {method.spec.label: method for method in tuned.methods}
-        mark = {"trials": len(sweep.points), "search": sweep.key}
-        for cell in tuned.cells:
-            if cell.task.fold.name != fold:
-                continue
-            identity = {**cell.task.identity, "tuned": mark}
-            changes = {
-                "identity": identity,
-                "cell": canonical_hash(identity),
-                "tuned": {
-                    "method": sweep.base.label,
-                    **mark,
-                    "chosen": chosen_values(sweep, cell.task.identity["parameters"]),
-                },
-            }
-            cells.append(plan_cell(cell.task.model_copy(update=changes)))
-    threads = {"threads": 1} if workers or sweep.options.ray_address else {}
-    cells = [replace(cell, task=cell.task.model_copy(update=threads)) for cell in cells]
-    options = sweep.options.model_copy(update={"workers": workers})
-    return replace(plan, options=options, methods=tuple(methods.values()), cells=tuple(cells), notes=())
-
-
-def chosen_values(sweep: Sweep, parameters: Mapping[str, Any]) -> Settings:
-    """The searched parameters with the values that were chosen."""
-    return {name: parameters[name] for name in sweep.space.parameters}
-
-
-def read_times(folder: Path) -> Times:
-    import json
-
-    path = folder / "times.json"
-    return Times(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Times()
-
-
-def write_times(folder: Path, times: Times) -> None:
-    import json
-
-    from ..files import write_text
-
-    write_text(folder / "times.json", json.dumps(vars(times), indent=1))
 
 
 def _lines(sweep: Sweep) -> list[Line]:

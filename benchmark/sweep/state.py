@@ -1,0 +1,93 @@
+"""A sweep as an object: its options, what was chosen, and where its time went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ...errors import ConfigurationError
+from ...leaderboard.record import Record
+from ...methods.registry import MethodSpec
+from ..files import write_text
+from ..options import RunOptions
+from .space import Settings, Space
+from .trial import TrialResult
+
+
+class SweepOptions(BaseModel):
+    """Options of `qbench sweep` beside those of a run, by the names of the flags."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    space: Path | None = None
+    samples: int | None = Field(None, ge=1, le=100_000)
+    search: Literal["random", "grid"] = "random"
+    scheduler: Literal["asha", "fifo"] = "asha"
+    gpus_per_trial: Literal["auto"] | float = "auto"
+    cpus_per_trial: float = Field(1.0, gt=0)
+    concurrent: int | None = Field(None, ge=1)
+    new: bool = False
+
+
+def read_sweep_options(given: Mapping[str, Any]) -> SweepOptions:
+    """The options by the names of their flags.
+
+    Raises:
+        ConfigurationError: a value that the flag does not take.
+    """
+    try:
+        return SweepOptions.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = "--" + str(first["loc"][0]).replace("_", "-")
+        raise ConfigurationError(
+            f"{flag}: {first['msg']}, found {first['input']!r}; see 'qbench sweep --help'."
+        ) from error
+
+
+@dataclass
+class Times:
+    """Seconds on the clock over all commands that worked on a sweep; `workers` x `search` is what trials could use."""
+
+    ray: float = 0.0
+    start: float = 0.0
+    search: float = 0.0
+    training: float = 0.0
+    capacity: float = 0.0
+
+    @property
+    def share(self) -> float | None:
+        """Share of the workers' time, once trials run, that was spent in `fit`."""
+        return self.training / self.capacity if self.capacity else None
+
+
+@dataclass
+class Sweep:
+    """A sweep with everything that its report needs."""
+
+    folder: Path
+    base: MethodSpec
+    space: Space
+    options: RunOptions
+    sweep: SweepOptions
+    key: str
+    folds: tuple[str, ...]
+    points: list[Settings]
+    results: list[TrialResult]
+    chosen: dict[str, TrialResult] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
+    times: Times = field(default_factory=Times)
+
+
+def read_times(folder: Path) -> Times:
+    path = folder / "times.json"
+    return Times(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Times()
+
+
+def write_times(folder: Path, times: Times) -> None:
+    write_text(folder / "times.json", json.dumps(vars(times), indent=1))

@@ -19,7 +19,8 @@ def rows(trials: tuple[int, ...] = TRIALS, epochs: int = EPOCHS) -> list[Row]:
     from ..options import read_options
     from ..plan import make_plan
     from ..report import make_reporter
-    from ..sweep.run import folds_of, read_sweep_options, run_sweep
+    from ..sweep.run import folds_of, run_sweep
+    from ..sweep.state import read_sweep_options
 
     found = []
     quiet = make_reporter(quiet=True, verbose=False)

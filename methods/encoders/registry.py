@@ -24,7 +24,9 @@ from .machine import choose_runtime, resolve_device
 
 Weights = Path | Literal["random"]
 DEFAULT = "efficientnet_lite0"
-GROUP = "qbench.encoders"  # entry points of other packages: an EncoderCard, the path of its YAML, or a function of either
+GROUP = (
+    "qbench.encoders"  # entry points of other packages: an EncoderCard, the path of its YAML, or a function of either
+)
 EVERY = "*"  # key of the weights that every encoder takes
 
 

@@ -49,14 +49,15 @@ class Eager:
     def __init__(self, spec: EncoderSpec, network: nn.Module) -> None:
         torch.set_flush_denormal(True)  # denormals cost a factor of ten and carry nothing
         self.device = torch.device(spec.device)
-        # On a CPU: large enough for bf16 matrices, small enough for fp32 activations to stay in its cache.
-        self.batch = 256 if spec.device == "cuda" else 32 if spec.dtype == "bf16" else 8
         self.dim = int(network.num_features)  # type: ignore[arg-type]
         self._scale, self._shift = normalisation(spec, self.device)
         self._parts = [
             (part.to(self.device, memory_format=torch.channels_last), bf16)  # type: ignore[call-overload]
             for part, bf16 in parts(spec, network)
         ]
+        # On a CPU: large enough for bf16 matrices, but small where fp32 activations must stay in its cache.
+        all_bf16 = all(bf16 for _, bf16 in self._parts)
+        self.batch = 256 if spec.device == "cuda" else 32 if all_bf16 else 8
 
     @torch.inference_mode()
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -58,3 +58,11 @@ def her2st_dir() -> Path:
 def her2st(her2st_dir: Path, cache: ArrayCache) -> Dataset:
     """The real dataset, opened."""
     return open_dataset("her2st", her2st_dir, cache)
+
+
+@pytest.fixture(autouse=True)
+def own_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plug-ins that a test registers end with it."""
+    from qbench.methods import registry
+
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import stat
@@ -46,6 +47,8 @@ def unpack(
             for info, target in chosen:
                 _extract(file, info, to / target, archive.name, password, hint)
     except (OSError, pyzipper.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # the archive is sound: fetching it again would not help
         raise DataError(f"Expected a zip archive in {archive}, but {error}; remove it and fetch it again.") from error
     return sorted(target for _, target in chosen)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import stat
@@ -342,3 +343,18 @@ def test_datasets_that_cannot_be_fetched(tmp_path: Path, server: Server) -> None
         fetch(card(), tmp_path)
     with pytest.raises(ConfigurationError, match=r"no source of mine named 'zenodoo'. Did you mean 'zenodo'"):
         fetch(archives(server), tmp_path, "zenodoo")
+
+
+def test_a_full_disk_while_unpacking_does_not_blame_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("data/x.tsv", "1")
+    (tmp_path / "to").mkdir()
+    monkeypatch.setattr(unpacking, "_extract", full)
+    with pytest.raises(OSError, match="No space left"):
+        unpack(archive, tmp_path / "to", {r"data/(.*)": r"\1"})

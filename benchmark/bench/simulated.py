@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
+from ...errors import ConfigurationError
 
 
 class _Store:
@@ -16,7 +17,9 @@ class _Store:
         return self._features[section]
 
     def patches(self, section: str) -> NDArray[np.uint8]:
-        raise NotImplementedError("these benchmarks are of methods on features")
+        raise ConfigurationError(
+            f"Section {section} is simulated and has features alone; time a method that reads features."
+        )
 
 
 def cohort(sections: int, spots: int, features: int, genes: int) -> Cohort:

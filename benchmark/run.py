@@ -26,6 +26,7 @@ def execute(plan: Plan, reporter: Reporter) -> list[Record]:
             clean(pending[0].task.folder.parent)
             _prepare(plan, [cell.task.method for cell in pending], reporter)
             records |= _run_cells(plan, pending, reporter)
+            clean(pending[0].task.folder.parent)  # a killed run's cell may have ended its last write after the first
     finally:
         reporter.finish()
     return [found for cell in plan.cells if (found := records.get(cell.task.cell)) is not None]

@@ -92,8 +92,18 @@ def clean(folder: Path) -> None:
     """Remove what killed processes left beside the cells of a protocol's folder."""
     for left in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):
         pid = left.name.rsplit(".", 2)[1]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if pid.isdigit() and not _writes(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _writes(pid: int) -> bool:
+    """Whether a process can still write: in a container without an init, a killed cell stays as a zombie for good."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    except psutil.NoSuchProcess:
+        return False
 
 
 def unwritable(folder: Path, error: OSError) -> QbenchError:

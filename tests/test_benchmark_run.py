@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qbench.benchmark.store import clean
 
 from .tiny_her2st import make as make_tiny
 
@@ -224,3 +225,15 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(place, undisturbed, m
     qbench(place, *run_args(out, "mean", "slow"))
     assert figures(place, out) == undisturbed
     assert not list((place / out).rglob("*.tmp"))
+
+
+def test_what_ended_processes_left_is_removed_and_what_a_live_one_writes_is_not(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    time.sleep(1)  # not waited for: a zombie, as a killed cell stays where no init collects it
+    left = [tmp_path / f".cell.{ended.pid}.tmp", tmp_path / f".cell.{ended.pid}.old", tmp_path / ".cell.99999999.tmp"]
+    kept = [tmp_path / f".cell.{os.getpid()}.tmp", tmp_path / "cell"]
+    for folder in left + kept:
+        folder.mkdir()
+    clean(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    ended.wait()

@@ -1,6 +1,6 @@
 """Cells through Ray, on the cores of this machine or on a cluster; their records equal those of a sequential run.
 
-A worker is a Ray actor that runs one cell after another, each in a process of its own, as `CellRunner` does without Ray.
+A worker is a Ray actor that runs one cell after another, each in a process of its own, as without Ray.
 The runs folder, the cache and the data must be the same folders on every node.
 """
 
@@ -23,7 +23,7 @@ from .options import RunOptions
 from .ray_session import RaySession, adopt, ray_session, shared_environment
 from .report import Reporter
 from .task import CellTask
-from .worker import CellRunner, rebuild
+from .worker import rebuild, run_apart
 
 ATTEMPTS = 2  # a cell that takes two workers down is recorded as failed
 PATIENCE = 30.0  # seconds without any worker before the user is told why nothing happens
@@ -53,8 +53,6 @@ class CellHost:
         adopt(environment)
         # multiprocessing would import the parent's main script into every cell: here Ray's worker, of no use there.
         vars(sys.modules["__main__"]).pop("__file__", None)
-        self._runner = CellRunner()
-        self._runner.__enter__()
 
     def version(self) -> str:
         """The qbench of this node; answering also says that the host is up."""
@@ -72,7 +70,7 @@ class CellHost:
 
     def _run(self, task: CellTask, events: SimpleQueue[tuple[str, Any]]) -> None:
         try:
-            record = self._runner.run(task, lambda kind, values: events.put((kind, dict(values))))
+            record = run_apart(task, lambda kind, values: events.put((kind, dict(values))))
             events.put(("record", record.model_dump_json(by_alias=True)))
         except QbenchError as error:
             events.put(("stop", {"message": str(error), "exit_code": error.exit_code}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,22 +53,30 @@ def prepare(
 ) -> PreparedInputs:
     """Open, and where missing make, the inputs of some sections; `encoders` by the names that methods use.
 
-    Each image is decoded once, and nothing of it is kept but the memory-mapped patches.
+    Each image is decoded once, while the section before it is encoded; nothing of it is kept but the memory-mapped patches.
     """
     inputs = PreparedInputs()
     if patch is None:
         return inputs
     from ..methods.encoders.features import open_features
 
+    size, scale = patch.size, patch.microns_per_pixel
+
+    def cut(section_id: str) -> tuple[NDArray[np.uint8], str]:
+        return open_patches(dataset.load(section_id), size, scale, cache)
+
     ids = list(sections)
-    for i, section_id in enumerate(ids):
-        if progress is not None:
-            progress("sections", i, len(ids))
-        patches, key = open_patches(dataset.load(section_id), patch.size, patch.microns_per_pixel, cache)
-        inputs.opened_patches[section_id] = patches
-        for name, spec in encoders.items():
-            report = None if progress is None else _named(progress, f"{section_id} {spec.name}")
-            inputs.opened_features[section_id, name] = open_features(spec, patches, key, cache, report)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = [pool.submit(cut, section_id) for section_id in ids[:1]]
+        for i, section_id in enumerate(ids):
+            if progress is not None:
+                progress("sections", i, len(ids))
+            patches, key = ahead.pop().result()
+            ahead = [pool.submit(cut, following) for following in ids[i + 1 : i + 2]]
+            inputs.opened_patches[section_id] = patches
+            for name, spec in encoders.items():
+                report = None if progress is None else _named(progress, f"{section_id} {spec.name}")
+                inputs.opened_features[section_id, name] = open_features(spec, patches, key, cache, report)
     if progress is not None:
         progress("sections", len(ids), len(ids))
     return inputs

@@ -18,7 +18,7 @@ from .plan import Settled, cell_task, differences
 from .report import Reporter
 from .resolve import resolve_method
 from .task import CellTask
-from .worker import CellRunner
+from .worker import run_apart
 
 TOLERANCE = 0.01  # of a section's PCC and MSE on another machine: within the spread over seeds of every method here
 
@@ -64,11 +64,11 @@ def reproduce(
             f"Expected a finished cell of a method at {folder}, found {'a failed' if record.status != 'done' else 'an external'} one; "
             "name another cell."
         )
-    with tempfile.TemporaryDirectory(prefix="qbench-reproduce-") as runs, CellRunner() as runner:
+    with tempfile.TemporaryDirectory(prefix="qbench-reproduce-") as runs:
         task = _task(record, data_dir, encoder_weights, dataset, plugins, Path(runs))
         reporter.start(1, 0)
         try:
-            again = runner.run(task, lambda kind, values: reporter.cell_event(task, kind, values))
+            again = run_apart(task, lambda kind, values: reporter.cell_event(task, kind, values))
             reporter.cell_done(task, again)
         finally:
             reporter.finish()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..leaderboard.record import EncoderRecord
@@ -20,7 +20,7 @@ class ResolvedMethod:
     Attributes:
         spec: the method with validated parameters. inputs: what it declares to read.
         encoders: frozen encoders by the names that the method uses ("" is the run's).
-        backbone: the network that it trains itself, if any.
+        backbone: the network that it trains itself, if any; its weights are fp32, the arithmetic is the cell's precision.
     """
 
     spec: MethodSpec
@@ -81,4 +81,7 @@ def resolve_method(
         return resolve(name or encoder, weights, device, runtime)
 
     encoders = {name: find(name) for name in inputs.encoders}
-    return ResolvedMethod(spec, inputs, encoders, None if inputs.backbone is None else find(inputs.backbone))
+    backbone = None
+    if inputs.backbone is not None:  # trained in torch, in the cell's precision, whatever runs the frozen encoders
+        backbone = replace(find(inputs.backbone), runtime="eager", dtype="fp32")
+    return ResolvedMethod(spec, inputs, encoders, backbone)

@@ -11,7 +11,7 @@ from .options import RunOptions
 from .plan import Plan, PlannedCell, make_plan
 from .report import Reporter
 from .store import clean
-from .worker import CellRunner
+from .worker import run_apart
 
 
 def execute(plan: Plan, reporter: Reporter) -> list[Record]:
@@ -39,12 +39,11 @@ def _run_cells(plan: Plan, pending: list[PlannedCell], reporter: Reporter) -> di
 
         return run_on_ray([cell.task for cell in pending], plan.options, reporter)
     records = {}
-    with CellRunner() as runner:
-        for cell in pending:
-            reporter.cell_started(cell.task, cell.reason)
-            record = runner.run(cell.task, partial(reporter.cell_event, cell.task))
-            records[cell.task.cell] = record
-            reporter.cell_done(cell.task, record)
+    for cell in pending:
+        reporter.cell_started(cell.task, cell.reason)
+        record = run_apart(cell.task, partial(reporter.cell_event, cell.task))
+        records[cell.task.cell] = record
+        reporter.cell_done(cell.task, record)
     return records
 
 

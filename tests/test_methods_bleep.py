@@ -71,6 +71,23 @@ def test_nearest_is_exact_across_chunks(monkeypatch: pytest.MonkeyPatch):
     assert nearest(queries, references[:4], 15)[1].shape == (20, 4)
 
 
+def test_nearest_is_exact_by_groups(monkeypatch: pytest.MonkeyPatch):
+    import qbench.methods.retrieval as module
+
+    monkeypatch.setattr(module, "REFERENCES", 256)
+    monkeypatch.setattr(module, "GROUP", 8)
+    torch.manual_seed(0)
+    queries = torch.randn(40, 6, dtype=torch.float64)
+    drift = torch.linspace(0, 3, 1000)[:, None] * queries.mean(
+        dim=0
+    )  # whole groups of good neighbours, and of bad ones
+    references = torch.randn(1000, 6, dtype=torch.float64) + drift
+    values, rows = nearest(queries, references, 15)
+    expected = torch.nn.functional.cosine_similarity(queries[:, None], references[None], dim=-1).sort(1, True)
+    torch.testing.assert_close(values, expected.values[:, :15])
+    torch.testing.assert_close(rows, expected.indices[:, :15])
+
+
 def test_a_planted_match_is_retrieved():
     torch.manual_seed(0)
     references = torch.randn(500, 16)

@@ -29,7 +29,7 @@ from .trial import (
     disk_full,
     read_history,
     read_result,
-    run_in_process,
+    run_apart,
     write_history,
     write_result,
 )
@@ -96,7 +96,7 @@ def run_trial(config: Mapping[str, Any], tasks: Sequence[TrialTask], environment
 def _train(task: TrialTask, history: list[dict[str, float]], report: Callable[..., None]) -> None:
     before = history[-1]["seconds"] if history else 0.0
     spent, resumed_at = 0.0, None
-    events = run_in_process(task)
+    events = run_apart(task)
     last: dict[str, float] = {"epoch": 0.0}
     try:
         for kind, values in events:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
-import multiprocessing
 import os
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Generator, Mapping
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +21,7 @@ from ...methods.selection import validation_scores
 from ..cell import set_threads
 from ..files import write_text
 from ..plugins import load_plugins
-from ..worker import PRELOAD
+from ..process import Send, events
 from .space import Settings
 from .view import FoldView, open_view, sealed
 
@@ -131,53 +126,21 @@ def append_history(folder: Path, entry: Mapping[str, float]) -> None:
         file.write(json.dumps(dict(entry)) + "\n")
 
 
-def run_in_process(task: TrialTask) -> Generator[tuple[str, dict[str, Any]], None, None]:
+def run_apart(task: TrialTask) -> Generator[tuple[str, dict[str, Any]], None, None]:
     """Train a trial in a process of its own; yields ("began" | "epoch" | "finished" | "failed" | "stop", values).
 
-    The process is forked from a server that has imported torch, so trials do not wait for that; closing the iterator
-    ends the process. "stop" is what ends the sweep: a full disk, damaged files, a configuration that cannot be.
-    A process that dies raises `ProcessDied`.
+    "stop" is what ends the sweep: a full disk, damaged files, a configuration that cannot be. Closing the iterator
+    ends the process; one that dies raises `ProcessDied`.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOAD, __name__])
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_main, args=(task.model_dump_json(), theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        while True:
-            try:
-                kind, values = ours.recv()
-            except EOFError:
-                process.join()
-                raise ProcessDied(f"The process of trial {task.name} ended with code {process.exitcode}.") from None
-            yield kind, values
-            if kind in {"finished", "failed", "stop"}:
-                return
-    finally:
-        if process.is_alive():
-            process.kill()
-        process.join()
-        ours.close()
+    return events(_trial, task.model_dump_json())
 
 
-class ProcessDied(Exception):
-    """A trial's process was killed, or ran out of memory."""
-
-
-def _main(task_json: str, connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's to handle
-
-    def watch() -> None:
-        with contextlib.suppress(EOFError, OSError):
-            connection.recv()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _trial(task_json: str, send: Send) -> None:
+    """In the trial's process."""
     os.environ.pop("QBENCH_DATA", None)  # a trial has no business with the data folder
     task = TrialTask.model_validate_json(task_json)
     try:
-        connection.send(("finished", _train(task, connection)))
+        send("finished", _train(task, send))
     except Exception as error:  # noqa: BLE001 - a method's failure is the trial's result; the rest ends the sweep
         kind = "failed" if isinstance(error, MethodError) or not isinstance(error, QbenchError | OSError) else "stop"
         message = f"{type(error).__name__}: {error}" if not isinstance(error, QbenchError) else str(error)
@@ -188,7 +151,7 @@ def _main(task_json: str, connection: Connection) -> None:
                 f"The disk is full, trial {task.name} cannot keep its checkpoint; free some space and run the same command "
                 "again, it goes on from here."
             )
-        connection.send((kind, {"message": message, "exit_code": code, "traceback": traceback.format_exc()}))
+        send(kind, {"message": message, "exit_code": code, "traceback": traceback.format_exc()})
 
 
 def disk_full(error: BaseException | None) -> bool:
@@ -202,7 +165,7 @@ def disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def _train(task: TrialTask, connection: Connection) -> dict[str, Any]:
+def _train(task: TrialTask, send: Send) -> dict[str, Any]:
     from ...methods.registry import parse
 
     set_threads(task.threads)
@@ -217,7 +180,7 @@ def _train(task: TrialTask, connection: Connection) -> dict[str, Any]:
         nonlocal reporting
         before = time.perf_counter()
         seconds = before - start - reporting
-        connection.send(("epoch", {"epoch": epoch, "seconds": seconds, **{k: float(v) for k, v in metrics.items()}}))
+        send("epoch", {"epoch": epoch, "seconds": seconds, **{k: float(v) for k, v in metrics.items()}})
         reporting += time.perf_counter() - before
         return False
 
@@ -232,7 +195,7 @@ def _train(task: TrialTask, connection: Connection) -> dict[str, Any]:
         backbone=task.backbone,
         on_epoch=on_epoch,
     )
-    connection.send(("began", {"at": time.time()}))
+    send("began", {"at": time.time()})
     start = time.perf_counter()
     method.fit(train, validation, context)
     seconds = time.perf_counter() - start - reporting

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..images import ImageSource
     from .network import BLEEPNetwork
 
-PREDICT_BATCH = 128
 EMBED_ROWS = 8192  # reference spots embedded at a time
 
 
@@ -90,9 +89,7 @@ class BLEEP(Method):
                 "retrieve; use its network, or fit it with qbench."
             )
         device = device_of(self.network)
-        queries = run_batches(
-            self.network, self._image.source(section, device), PREDICT_BATCH, self.network.embed_image
-        )
+        queries = run_batches(self.network, self._image.source(section, device), self.network.embed_image)
         references, expression = self._references.to(device), self._expression.to(device)
         p = self.parameters
         found = retrieve(torch.from_numpy(queries).to(device), references, expression, p.retrieval, p.k)
@@ -154,7 +151,7 @@ class BLEEP(Method):
         own = torch.from_numpy(np.ascontiguousarray(validation.target)).to(device)
 
         def validate() -> dict[str, float]:
-            image = run_batches(self.network, source, PREDICT_BATCH, self.network.embed_image)
+            image = run_batches(self.network, source, self.network.embed_image)
             queries = torch.from_numpy(image).to(device)
             found = retrieve(queries, self._embed(self._expression), self._expression, p.retrieval, p.k)
             scores = validation_scores(found.cpu().numpy(), validation.target, validation.boundaries)

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from ...datasets.cohort import Cohort, SealedSection
 from ..method import FitContext, Method, Parameters
-from ..retrieval import mean_rows, nearest
 from ..scaling import Scaling
 from ..selection import to_minimise, validation_scores
 
@@ -37,6 +36,8 @@ class NearestNeighbours(Method):
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         import torch
 
+        from ..retrieval import mean_rows, nearest
+
         self.genes = train.genes
         features = train.features()
         self._scaling = Scaling.fit(features)
@@ -60,6 +61,8 @@ class NearestNeighbours(Method):
 
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         import torch
+
+        from ..retrieval import mean_rows, nearest
 
         queries = torch.from_numpy(self._embed(np.asarray(section.features())))
         _, rows = nearest(queries, torch.from_numpy(self._references), self._k)

@@ -76,11 +76,16 @@ class HisToGene(Method):
                 with torch.no_grad():
                     network.head.bias.copy_(torch.from_numpy(train.target.mean(axis=0, dtype=np.float64)))
             positions = [self._positions(section) for section in train.sections]
+            # Features are scaled once and kept; patches are read again in every epoch, a section at a time.
+            kept = [self._spots(section) for section in train.sections] if p.inputs == "features" else None
             targets = [torch.from_numpy(np.asarray(s.target, dtype=np.float32)) for s in train.sections]
 
             def prepare(rows: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
                 with memory_named(MEMORY):
-                    return [(self._spots(train.sections[i]), positions[i], targets[i]) for i in rows.tolist()]
+                    return [
+                        (self._spots(train.sections[i]) if kept is None else kept[i], positions[i], targets[i])
+                        for i in rows.tolist()
+                    ]
 
             def loss(batch: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Mapping[str, Tensor]]:
                 errors = [

@@ -42,12 +42,9 @@ class QCATraining:
         if p.round_in_loss:
             decoded[0] = rounded(decoded[0])
         recon = reconstruction_loss(encoded, decoded, p.recon_levels, p.stop_grad_encoder_targets)
-        total = recon + p.beta * l1_term(network.input_weight, p.l1_reduction)
-        figures = {
-            "reconstruction": recon,
-            "mse": (decoded[0] - expression).square().mean(),
-            "l1": l1_term(network.input_weight, p.l1_reduction),
-        }
+        l1 = l1_term(network.input_weight, p.l1_reduction)
+        total = recon + p.beta * l1
+        figures = {"reconstruction": recon, "mse": (decoded[0].detach() - expression).square().mean(), "l1": l1}
         if p.autoencode:
             again = network.decode(encoded[-1])[0]
             total = total + p.autoencode * (again - expression).square().mean()
@@ -97,7 +94,7 @@ def warn_of_collapse(context: FitContext) -> None:
 
 
 @torch.inference_mode()
-def describe(network: QCANetwork, source: ImageSource, batch_size: int, sample: int = 2000) -> dict[str, NDArray[Any]]:
+def describe(network: QCANetwork, source: ImageSource, sample: int = 2000) -> dict[str, NDArray[Any]]:
     """What the figures need: codes used and how often, input-weight norms per gene, a sample of spots at the quantiser.
 
     Arrays: `gene_weight_l1` (genes,). With a quantiser also `codes` and `code_counts` int64 (used,), and of up to `sample`
@@ -106,7 +103,7 @@ def describe(network: QCANetwork, source: ImageSource, batch_size: int, sample: 
     """
     arrays = {"gene_weight_l1": network.input_weight.abs().sum(dim=0)}
     if (fsq := network.quantiser.fsq) is not None:
-        parts = torch.arange(len(source)).split(batch_size)
+        parts = torch.arange(len(source)).split(source.forward_batch)
         images = (network.image_features(source.ready(source.prepare(part), training=False)) for part in parts)
         z = torch.cat([network.quantiser.down(image) for image in images])
         rounded, index = fsq(z)

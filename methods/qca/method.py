@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..image_side import ImageSide
     from .network import QCANetwork
 
-PREDICT_BATCH = 128
-
 
 class QCA(Method):
     """Image features, quantised to codes that gene features guide, decoded to expression.
@@ -63,7 +61,7 @@ class QCA(Method):
             step = QCATraining(network, source, target, p)
             validate = None
             if validation is not None:
-                validate = validator(network, self._image.source(validation, device), validation, PREDICT_BATCH)
+                validate = validator(network, self._image.source(validation, device), validation)
             run(
                 network,
                 len(train),
@@ -76,12 +74,12 @@ class QCA(Method):
                 drop_last=p.alignment != "none",
             )
             warn_of_collapse(context)
-            self._diagnostics: dict[str, NDArray[Any]] = describe(network, source, PREDICT_BATCH)
+            self._diagnostics: dict[str, NDArray[Any]] = describe(network, source)
 
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         from ..images import device_of, run_batches
 
-        return run_batches(self.network, self._image.source(section, device_of(self.network)), PREDICT_BATCH)
+        return run_batches(self.network, self._image.source(section, device_of(self.network)))
 
     def state(self) -> dict[str, NDArray[Any]]:
         from ..training import to_arrays

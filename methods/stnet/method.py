@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ..image_side import ImageSide
     from .network import STNetNetwork
 
-PREDICT_BATCH = 64
 NORMALISATION_SAMPLE = 12 * 32  # patches: the code estimates mean and sd from twelve batches
 
 
@@ -88,7 +87,7 @@ class STNet(Method):
 
             validate = None
             if validation is not None:
-                validate = validator(network, self._image.source(validation, device), validation, PREDICT_BATCH)
+                validate = validator(network, self._image.source(validation, device), validation)
             run(network, len(train), loss, p, context, validate=validate, prepare=prepare)
 
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
@@ -96,7 +95,7 @@ class STNet(Method):
 
         forward = self.network
         averaged = self.network.averaged if self._image.backbone is not None and self.parameters.average else None
-        return run_batches(forward, self._image.source(section, device_of(forward)), PREDICT_BATCH, averaged)
+        return run_batches(forward, self._image.source(section, device_of(forward)), averaged)
 
     def state(self) -> dict[str, NDArray[Any]]:
         from ..training import to_arrays

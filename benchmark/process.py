@@ -37,6 +37,9 @@ class ProcessDied(Exception):
 def events(target: Target, payload: str) -> Generator[tuple[str, Any], None, None]:
     """Run `target(payload, send)` and yield what it sends as (kind, values); closing the iterator kills the process.
 
+    The process is at most one step ahead: `send` waits until all that was sent before has been dealt with, so closing
+    the iterator after an event loses no more work than was done since that event.
+
     Raises:
         ProcessDied: after what it had sent, if it ended before `target` returned.
     """
@@ -55,8 +58,10 @@ def events(target: Target, payload: str) -> Generator[tuple[str, Any], None, Non
     try:
         while (sent := ours.recv()) is not None:
             yield sent
+            with contextlib.suppress(OSError):  # it has died; what it sent before is still read
+                ours.send(None)
         process.join()
-    except EOFError:
+    except (EOFError, ConnectionResetError):
         died = True
     finally:
         if process.is_alive() and not died:
@@ -70,11 +75,19 @@ def events(target: Target, payload: str) -> Generator[tuple[str, Any], None, Non
 def _main(target: Target, payload: str, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
 
+    dealt_with = threading.Semaphore()
+
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):
-            connection.recv()
+            while True:
+                connection.recv()
+                dealt_with.release()
         os._exit(1)
 
+    def send(kind: str, values: Mapping[str, Any] | str) -> None:
+        dealt_with.acquire()
+        connection.send((kind, values))
+
     threading.Thread(target=watch, daemon=True).start()
-    target(payload, lambda kind, values: connection.send((kind, values)))
+    target(payload, send)
     connection.send(None)

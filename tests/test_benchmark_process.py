@@ -1,0 +1,55 @@
+"""A function in a process of its own: how far it may be ahead, and how its death is told."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from qbench.benchmark.process import ProcessDied, events
+
+TARGETS = """
+import os, signal
+from pathlib import Path
+
+def work(folder, send):
+    for step in range(1, 6):
+        (Path(folder) / f"step-{step}").touch()
+        send("step", {"number": step})
+
+def sends_and_dies(_, send):
+    send("step", {"number": 1})
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    (tmp_path / "targets_of_a_process.py").write_text(TARGETS)
+    monkeypatch.syspath_prepend(tmp_path)
+    return importlib.import_module("targets_of_a_process")
+
+
+def test_a_process_is_at_most_one_step_ahead_of_who_listens(tmp_path: Path, targets: ModuleType) -> None:
+    steps = tmp_path / "steps"
+    steps.mkdir()
+    with contextlib.closing(events(targets.work, str(steps))) as sent:
+        for _, values in sent:
+            time.sleep(0.3)  # time enough to run on
+            if values["number"] == 2:
+                break
+    assert sorted(p.name for p in steps.iterdir()) == ["step-1", "step-2", "step-3"]
+
+
+def test_all_steps_arrive_where_nobody_stops(tmp_path: Path, targets: ModuleType) -> None:
+    assert [values["number"] for _, values in events(targets.work, str(tmp_path))] == [1, 2, 3, 4, 5]
+
+
+def test_what_a_process_sent_before_it_died_arrives_first(targets: ModuleType) -> None:
+    sent = events(targets.sends_and_dies, "")
+    assert next(sent) == ("step", {"number": 1})
+    with pytest.raises(ProcessDied, match="signal 9"):
+        next(sent)

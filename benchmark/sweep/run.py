@@ -228,12 +228,8 @@ class Searcher:
                 )
         finally:
             shutil.rmtree(self._views_folder, ignore_errors=True)
-        times = self._sweep.times
-        times.start += took.start
-        times.search += took.search
-        times.training += took.training
-        times.capacity += took.search * took.workers
-        write_times(folder, times)
+        self._sweep.times += took
+        write_times(folder, self._sweep.times)
 
     def _most_epochs(self) -> int:
         own = max(int(getattr(m.spec.parameters, "epochs", MOST_EPOCHS)) for m in self._resolved)

@@ -22,6 +22,7 @@ from ...errors import QbenchError
 from ...methods.selection import to_minimise
 from ..ray_session import adopt
 from .board import Board
+from .state import Times
 from .trial import (
     TrialResult,
     TrialTask,
@@ -36,16 +37,6 @@ from .trial import (
 
 RESTARTS = 3  # of a trial whose worker or process dies; it goes on from its checkpoint
 REDUCTION = 3  # ASHA keeps the best third at each rung
-
-
-@dataclass
-class SearchTimes:
-    """Seconds on the clock: `start` until the first trial trains, `search` from then on, `training` inside `fit`."""
-
-    start: float = 0.0
-    search: float = 0.0
-    training: float = 0.0
-    workers: int = 1
 
 
 @dataclass
@@ -251,8 +242,8 @@ def search(
     cpus: float,
     gpus: float,
     concurrent: int,
-) -> SearchTimes:
-    """Run all trials to their end; their results lie in their folders.
+) -> Times:
+    """Run all trials to their end; their results lie in their folders. The times are those of this search alone.
 
     Raises:
         QbenchError: a full disk or damaged data; finished trials and checkpoints are kept.
@@ -302,4 +293,5 @@ def search(
         error.exit_code = stopper.problem.exit_code
         raise error
     began = called if watch.began is None else watch.began
-    return SearchTimes(began - called, time.time() - began, sum(watch.seconds.values()), concurrent)
+    spent = time.time() - began
+    return Times(start=began - called, search=spent, training=sum(watch.seconds.values()), capacity=spent * concurrent)

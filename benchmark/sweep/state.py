@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,13 +52,21 @@ def read_sweep_options(given: Mapping[str, Any]) -> SweepOptions:
 
 @dataclass
 class Times:
-    """Seconds on the clock over all commands that worked on a sweep; `workers` x `search` is what trials could use."""
+    """Seconds on the clock, of one search or summed over all commands that worked on a sweep.
+
+    Attributes:
+        ray: until Ray was up. start: from then until the first trial trained. search: from then on.
+        training: inside `fit`, summed over trials. capacity: workers x `search`, what trials could use.
+    """
 
     ray: float = 0.0
     start: float = 0.0
     search: float = 0.0
     training: float = 0.0
     capacity: float = 0.0
+
+    def __add__(self, other: Times) -> Times:
+        return Times(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     @property
     def share(self) -> float | None:

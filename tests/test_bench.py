@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from qbench.benchmark.bench import catalogue, encode, measure, retrieve, score, simulated, train
 from qbench.benchmark.commands import bench as command
 from qbench.errors import ConfigurationError
@@ -87,6 +89,30 @@ def test_the_plain_training_loop_trains_the_same_network(monkeypatch: pytest.Mon
     assert all(len(loss) == 4 and loss[-1] < loss[0] for loss in losses.values())
 
 
+def test_a_paper_profile_is_timed_in_both_precisions_and_the_plain_loop_keeps_the_plain_layout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from qbench.methods.stnet.network import STNetNetwork
+
+    seen = set()
+    forward = STNetNetwork.forward
+
+    def watched(network: Any, x: Any) -> Any:
+        seen.add((x.is_contiguous(), torch.is_autocast_enabled("cpu")))
+        return forward(network, x)
+
+    monkeypatch.setitem(train.SIZES, "paper", (1, 4, 32, 2))
+    monkeypatch.setattr(train, "alternate", lambda ours, plain: measure.alternate(ours, plain, runs=1))
+    monkeypatch.setattr(train, "matmul_limit", lambda *_: 1e12)
+    monkeypatch.setattr(STNetNetwork, "forward", watched)
+    found = train.rows("paper", "cpu", ("stnet",))
+    assert [(row.unit, "bf16" in row.name) for row in found] == [
+        ("epochs/s", False), ("MB", False), ("epochs/s", True), ("MB", True)
+    ]  # fmt: skip
+    assert all(row.limit_share is not None and 0 < row.limit_share < 1 for row in found[::2])
+    assert seen == {(layout, cast) for layout in (False, True) for cast in (False, True)}
+
+
 def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [measure.Row("a", 1234.5, 1.0, 1234.5, "x/s", 0.25), measure.Row("b", 3.0, None, None, "MB")]
     asked = []
@@ -95,7 +121,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     app.callback()(lambda: None)
     command.add(app)
     done = CliRunner().invoke(app, ["bench", "encode", "--runtime", "eager", "--json"])
-    assert asked == [("encode", "eager", "auto")]
+    assert asked == [("encode", "eager", "auto", "fast")]
     assert json.loads(done.output) == {"schema": 1, "rows": [row.as_dict() for row in rows]}
     shown = CliRunner().invoke(app, ["bench", "read"], env={"COLUMNS": "120"}).output
     assert "1,234" in shown

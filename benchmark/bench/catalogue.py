@@ -8,8 +8,8 @@ from ...errors import unknown
 from .measure import Row
 
 
-def measure(name: str, runtime: str = "auto", device: str = "auto") -> list[Row]:
-    """Run one benchmark; only what it needs is imported. `runtime` and `device` are those of encoders.
+def measure(name: str, runtime: str = "auto", device: str = "auto", profile: str = "fast") -> list[Row]:
+    """Run one benchmark; only what it needs is imported. `runtime` is that of encoders, `profile` of trained methods.
 
     Raises:
         ConfigurationError: no such benchmark, or a runtime that is not there.
@@ -18,7 +18,7 @@ def measure(name: str, runtime: str = "auto", device: str = "auto") -> list[Row]
 
     known: dict[str, Callable[[], list[Row]]] = {
         "encode": lambda: encode.rows(runtime, device),
-        "train": train.rows,
+        "train": lambda: train.rows(profile, device),
         "retrieve": retrieve.rows,
         "score": score.rows,
         "sweep": sweep.rows,

@@ -1,4 +1,4 @@
-"""One epoch of each method, `fast` profile: the shared training loop against a plain fp32 loop over the same network and data."""
+"""One epoch of each method: the shared training loop against a plain loop over the same network and data."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
 from ...datasets.cohort import Cohort
+from ...methods.encoders.machine import resolve_device
 from ...methods.method import FitContext
-from ...methods.registry import spec
+from ...methods.registry import MethodSpec, spec
 from .measure import Row, alternate, less, matmul_limit, rate
 from .simulated import cohort
 
@@ -21,32 +22,101 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 METHODS = ("qca", "stnet", "histogene", "bleep")
-SECTIONS, SPOTS, FEATURES, GENES = 4, 256, 1280, 1000
-EPOCHS = 5  # of which the first warms up and is not counted
+FEATURES, GENES = 1280, 1000
+# sections, spots of each, edge of their patches, epochs (of which the first warms up and is not counted)
+SIZES = {"fast": (4, 256, 0, 5), "paper": (1, 64, 224, 2)}
+Precision = Literal["fp32", "bf16"]
 
 
-def rows(methods: tuple[str, ...] = METHODS) -> list[Row]:
-    """Epochs per second of each method on simulated sections, fp32 on the CPU, without set-up and validation."""
-    train = cohort(SECTIONS, SPOTS, FEATURES, GENES)
+def rows(profile: str = "fast", device: str = "auto", methods: tuple[str, ...] = METHODS) -> list[Row]:
+    """Epochs per second of each method on simulated sections, without set-up and validation.
+
+    `fast` trains on features in fp32, `paper` the whole published network on images, in fp32 and in bf16.
+
+    Raises:
+        ConfigurationError: an unknown profile or device.
+    """
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") if profile == "paper" else ("fp32",)
+    specs = [spec(name, profile=profile) for name in methods]
+    device = resolve_device(device)
+    sections, spots, patch_size, epochs = SIZES[profile]
+    train = cohort(sections, spots, FEATURES, GENES, patch_size)
     found = []
-    for name in methods:
-        seconds: dict[str, list[float]] = {"ours": [], "plain": []}
-
-        def ours(name: str = name, seconds: dict[str, list[float]] = seconds) -> None:
-            seconds["ours"].append(_epoch_seconds(name, train))
-
-        def plain(name: str = name, seconds: dict[str, list[float]] = seconds) -> None:
-            # The method builds its network, data and loss as ever; only the loop over them is another.
-            with mock.patch("qbench.methods.training.run", plain_run):
-                seconds["plain"].append(_epoch_seconds(name, train))
-
-        times = alternate(ours, plain)
-        label = f"train {name}, one epoch of {SECTIONS * SPOTS:,} spots, fp32"
-        ours_s, plain_s = (statistics.median(seconds[side][1:]) for side in ("ours", "plain"))
-        limit = matmul_limit("fp32") / _epoch_flops(name, train)
-        found.append(rate(label, "epochs/s", 1, ours_s, plain_s, limit))
-        found.append(less(f"train {name}, peak memory", "MB", times.ours_mb, times.plain_mb))
+    for described in specs:
+        for precision in precisions:
+            timer = _Timer(described, train, epochs, precision, device)
+            times = alternate(timer.ours, timer.plain)
+            label = f"train {described.name} ({profile}), one epoch of {sections * spots:,} spots, {precision}"
+            limit = matmul_limit(precision, device) / timer.flops()
+            ours_s, plain_s = (statistics.median(seconds[1:]) for seconds in (timer.ours_s, timer.plain_s))
+            found.append(rate(label, "epochs/s", 1, ours_s, plain_s, limit))
+            memory = f"train {described.name} ({profile}), {precision}, peak memory"
+            found.append(less(memory, "MB", times.ours_mb, times.plain_mb))
     return found
+
+
+class _Timer:
+    """Fits of one method by either loop, and the mean seconds of their epochs after the first."""
+
+    def __init__(self, described: MethodSpec, train: Cohort, epochs: int, precision: Precision, device: str) -> None:
+        self._described, self._train, self._epochs = described, train, epochs
+        self._precision, self._device = precision, device
+        self.ours_s: list[float] = []
+        self.plain_s: list[float] = []
+
+    def ours(self) -> None:
+        self.ours_s.append(self._seconds())
+
+    def plain(self) -> None:
+        # The method builds its network, data and loss as ever; only the loop and the images' layout are others.
+        from ...methods.images import PatchSource
+
+        with_layout = PatchSource.ready
+
+        def ready(source: PatchSource, batch: Tensor, training: bool) -> Tensor:
+            return with_layout(source, batch, training).contiguous()
+
+        with (
+            mock.patch("qbench.methods.training.run", plain_run),
+            mock.patch.object(PatchSource, "ready", ready),
+        ):
+            self.plain_s.append(self._seconds())
+
+    def flops(self) -> int:
+        """Floating point operations of the matrix products of one epoch: what a second epoch adds to the first."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        counted = []
+        for epochs in (1, 2):
+            with FlopCounterMode(display=False) as counter:
+                self._fit(epochs)
+            counted.append(counter.get_total_flops())
+        return int(counted[1] - counted[0])
+
+    def _seconds(self) -> float:
+        ends = self._fit(self._epochs)
+        return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+    def _fit(self, epochs: int) -> list[float]:
+        """When each epoch ended."""
+        ends: list[float] = []
+
+        def on_epoch(epoch: int, metrics: Mapping[str, float]) -> bool:
+            ends.append(time.perf_counter())
+            return False
+
+        with tempfile.TemporaryDirectory() as folder:
+            context = FitContext(
+                directory=Path(folder),
+                device=self._device,
+                precision=self._precision,
+                max_epochs=epochs,
+                threads=os.cpu_count() or 1,
+                backbone="random",
+                on_epoch=on_epoch,
+            )
+            self._described.build().fit(self._train, None, context)
+        return ends
 
 
 def plain_run(
@@ -64,6 +134,8 @@ def plain_run(
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
+    from ...methods.training import arithmetic
+
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
     steps: dict[str, float] = {"lr": parameters.learning_rate, "weight_decay": parameters.weight_decay}
     if parameters.optimiser == "sgd":
@@ -71,43 +143,18 @@ def plain_run(
     optimiser = kinds[parameters.optimiser](network.parameters(), **steps)
     size = min(parameters.batch_size, n)
     loader = DataLoader(TensorDataset(torch.arange(n)), size, shuffle=True, drop_last=drop_last)
+    network.to(memory_format=torch.contiguous_format)
     network.train()
     for epoch in range(1, (context.max_epochs or parameters.epochs) + 1):
         total = 0.0
         for (rows,) in loader:
             optimiser.zero_grad()
-            value, _figures = loss(rows if prepare is None else prepare(rows))
+            with arithmetic(context):
+                value, _figures = loss(rows if prepare is None else prepare(rows))
             value.backward()
+            if parameters.clip_norm:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), parameters.clip_norm)
             optimiser.step()
             total += value.item()
         context.report(epoch, {"loss": total})
     network.eval()
-
-
-def _epoch_flops(name: str, train: Cohort) -> int:
-    """Floating point operations of the matrix products of one epoch: what a second epoch adds to the first."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    described, counted = spec(name), []
-    for epochs in (1, 2):
-        with tempfile.TemporaryDirectory() as folder, FlopCounterMode(display=False) as counter:
-            described.cls(described.parameters).fit(
-                train, None, FitContext(directory=Path(folder), max_epochs=epochs, threads=os.cpu_count() or 1)
-            )
-        counted.append(counter.get_total_flops())
-    return int(counted[1] - counted[0])
-
-
-def _epoch_seconds(name: str, train: Cohort) -> float:
-    """Mean seconds of the epochs after the first."""
-    ends: list[float] = []
-
-    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> bool:
-        ends.append(time.perf_counter())
-        return False
-
-    described = spec(name)
-    with tempfile.TemporaryDirectory() as folder:
-        context = FitContext(directory=Path(folder), max_epochs=EPOCHS, threads=os.cpu_count() or 1, on_epoch=on_epoch)
-        described.cls(described.parameters).fit(train, None, context)
-    return (ends[-1] - ends[0]) / (len(ends) - 1)

@@ -19,6 +19,8 @@ qbench bench encode
 
 qbench bench encode --runtime eager
 
+qbench bench train --profile paper
+
 qbench bench score --json"""
 
 
@@ -32,6 +34,9 @@ def bench(
     ] = None,
     runtime: flags.Runtime = None,
     device: flags.Device = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="Of train: fast (default), or paper: fp32 and bf16, half an hour.")
+    ] = None,
     as_json: flags.Json = False,
 ) -> None:
     """Time qbench beside the plain alternative: medians of five alternating runs, the ratio, and the share of the machine's limit."""
@@ -39,7 +44,7 @@ def bench(
 
     found: list[Row] = []
     for name in names or NAMES:
-        found += measure(name, runtime or "auto", device or "auto")
+        found += measure(name, runtime or "auto", device or "auto", profile or "fast")
     if as_json:
         print(json.dumps({"schema": 1, "rows": [row.as_dict() for row in found]}, indent=1))
     else:

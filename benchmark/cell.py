@@ -160,15 +160,18 @@ def open_cohort(
     target: Literal["counts", "proportion"],
     inputs: InputStore,
 ) -> Cohort:
-    """The measured sections of one side of a fold."""
-    sections = []
-    for part in parts:
-        section = dataset.load(part.section)
-        sealed = seal(section, part, panel.genes, inputs)
-        values, depth = target_values(section, panel.genes, target), section.library_size
-        rows = slice(None) if sealed.rows is None else sealed.rows
-        known = {name: getattr(sealed, name) for name in SealedSection.__dataclass_fields__}
-        sections.append(MeasuredSection(**known, target=values[rows], library_size=depth[rows]))
+    """The measured sections of one side of a fold; their targets are parts of one array."""
+    sealed = [seal(dataset.load(part.section), part, panel.genes, inputs) for part in parts]
+    joint = np.empty((sum(section.n_spots for section in sealed), len(panel.genes)), dtype=np.float32)
+    sections, start = [], 0
+    for view in sealed:
+        section = dataset.load(view.id)
+        rows = slice(None) if view.rows is None else view.rows
+        own = joint[start : start + view.n_spots]
+        own[:] = target_values(section, panel.genes, target)[rows]
+        start += view.n_spots
+        known = {name: getattr(view, name) for name in SealedSection.__dataclass_fields__}
+        sections.append(MeasuredSection(**known, target=own, library_size=section.library_size[rows]))
     return Cohort(tuple(sections), panel.genes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,6 +44,17 @@ class RowView:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype=dtype)
+
+
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The parts below each other: the array that they are cut from where they are all of it in order, else a copy."""
+    whole = parts[0].base if parts else None
+    if isinstance(whole, np.ndarray) and whole.shape == (sum(map(len, parts)), *parts[0].shape[1:]):
+        starts = np.cumsum([0, *map(len, parts)])
+        cut = (whole[start:stop].__array_interface__ for start, stop in pairwise(starts))
+        if all(part.__array_interface__ == place for part, place in zip(parts, cut, strict=True)):
+            return whole
+    return np.concatenate(parts)
 
 
 class InputStore(Protocol):
@@ -127,7 +139,7 @@ class Cohort:
     @cached_property
     def target(self) -> NDArray[np.float32]:
         """float32 (N, genes), target space (log1p)."""
-        return np.concatenate([section.target for section in self.sections if section.target is not None])
+        return joined([section.target for section in self.sections if section.target is not None])
 
     @cached_property
     def library_size(self) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class SectionView(BaseModel):
     """A measured section: names, and a `.npy` file for each of its arrays.
 
     Attributes:
-        files: array_xy, target, and where there are any pixel_xy, rows, patches; features: by the encoder's name.
+        files: array_xy, and where there are any pixel_xy, rows, patches; features: by the encoder's name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,13 +40,14 @@ class SectionView(BaseModel):
 
 
 class FoldView(BaseModel):
-    """The training and validation side of one fold, on its gene panel."""
+    """The training and validation side of one fold, on its gene panel; `targets` are the files of both sides."""
 
     model_config = ConfigDict(frozen=True)
 
     genes: tuple[str, ...]
     train: tuple[SectionView, ...]
     validation: tuple[SectionView, ...]
+    targets: dict[str, Path]
 
 
 @dataclass
@@ -77,15 +78,15 @@ class FileInputs:
 def write_view(folder: Path, cohorts: Mapping[str, Cohort], inputs: PreparedInputs) -> FoldView:
     """Write the targets and places of both sides into `folder`; patches and features stay in the cache's files."""
     folder.mkdir(parents=True)
-    sides = {}
+    sides, targets = {}, {}
     for side in SIDES:
+        targets[side] = _file(folder / f"{side}.target.npy", cohorts[side].target)
         sections = []
         for number, section in enumerate(cohorts[side].sections):
             arrays = {
                 "array_xy": section.array_xy,
                 "pixel_xy": section.pixel_xy,
                 "rows": section.rows,
-                "target": section.target,
                 "patches": inputs.opened_patches.get(section.id),
             }
             features = {name: f for (owner, name), f in inputs.opened_features.items() if owner == section.id}
@@ -102,7 +103,7 @@ def write_view(folder: Path, cohorts: Mapping[str, Cohort], inputs: PreparedInpu
                 )
             )
         sides[side] = tuple(sections)
-    return FoldView(genes=cohorts["train"].genes, **sides)
+    return FoldView(genes=cohorts["train"].genes, targets=targets, **sides)
 
 
 def open_view(view: FoldView) -> tuple[Cohort, Cohort]:
@@ -112,11 +113,7 @@ def open_view(view: FoldView) -> tuple[Cohort, Cohort]:
         {s.id: s.files["patches"] for s in sections if "patches" in s.files},
         {(s.id, name): path for s in sections for name, path in s.features.items()},
     )
-    train, validation = (
-        Cohort(tuple(_section(s, view.genes, inputs) for s in side), view.genes)
-        for side in (view.train, view.validation)
-    )
-    return train, validation
+    return _cohort(view, "train", inputs), _cohort(view, "validation", inputs)
 
 
 def sealed(section: MeasuredSection) -> SealedSection:
@@ -124,7 +121,19 @@ def sealed(section: MeasuredSection) -> SealedSection:
     return SealedSection(**{name: getattr(section, name) for name in SealedSection.__dataclass_fields__})
 
 
-def _section(view: SectionView, genes: tuple[str, ...], inputs: FileInputs) -> MeasuredSection:
+def _cohort(view: FoldView, side: Literal["train", "validation"], inputs: FileInputs) -> Cohort:
+    target = np.load(view.targets[side], mmap_mode="c", allow_pickle=False)  # shared; a method's change stays its own
+    sections, start = [], 0
+    for section in getattr(view, side):
+        stop = start + len(section.spots)
+        sections.append(_section(section, view.genes, inputs, target[start:stop]))
+        start = stop
+    return Cohort(tuple(sections), view.genes)
+
+
+def _section(
+    view: SectionView, genes: tuple[str, ...], inputs: FileInputs, target: NDArray[np.float32]
+) -> MeasuredSection:
     def read(name: str) -> NDArray[Any] | None:
         path = view.files.get(name)
         return None if path is None else _map(path)
@@ -140,7 +149,7 @@ def _section(view: SectionView, genes: tuple[str, ...], inputs: FileInputs) -> M
         labels=view.labels,
         store=inputs if inputs.patch_files or inputs.feature_files else None,
         rows=read("rows"),
-        target=_map(view.files["target"]),
+        target=target,
     )
 
 

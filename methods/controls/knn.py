@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ...datasets.cohort import Cohort, SealedSection
+from ...datasets.cohort import Cohort, RowView, SealedSection
 from ..method import FitContext, Method, Parameters
-from ..scaling import Scaling
+from ..scaling import Scaling, chunks
 from ..selection import to_minimise, validation_scores
 
 NEIGHBOURS = (5, 10, 20, 50, 100, 200)
@@ -41,14 +41,14 @@ class NearestNeighbours(Method):
         self.genes = train.genes
         features = train.features()
         self._scaling = Scaling.fit(features)
-        self._references = self._embed(np.asarray(features))
+        self._references = self._embed(features)
         self._target = np.ascontiguousarray(train.target, dtype=np.float32)
         k = self.parameters.k
         if k == "auto" and validation is None:
             k = WITHOUT_VALIDATION
         elif k == "auto":
             assert validation is not None
-            queries = torch.from_numpy(self._embed(np.asarray(validation.features())))
+            queries = torch.from_numpy(self._embed(validation.features()))
             _, rows = nearest(queries, torch.from_numpy(self._references), max(NEIGHBOURS))
             best = np.inf
             for candidate in NEIGHBOURS:
@@ -64,7 +64,7 @@ class NearestNeighbours(Method):
 
         from ..retrieval import mean_rows, nearest
 
-        queries = torch.from_numpy(self._embed(np.asarray(section.features())))
+        queries = torch.from_numpy(self._embed(section.features()))
         _, rows = nearest(queries, torch.from_numpy(self._references), self._k)
         return np.asarray(mean_rows(torch.from_numpy(self._target), rows).numpy())
 
@@ -82,8 +82,11 @@ class NearestNeighbours(Method):
         self._k = int(state["k"])
         self._scaling = Scaling(state["mean"], state["sd"])
 
-    def _embed(self, features: NDArray[Any]) -> NDArray[np.float32]:
+    def _embed(self, features: RowView) -> NDArray[np.float32]:
         """Unit vectors, float32 (n, d)."""
-        z = self._scaling.apply(features)
-        length = np.linalg.norm(z, axis=1, keepdims=True)
-        return (z / np.where(length > 0, length, 1.0)).astype(np.float32)
+        out = np.empty(features.shape, dtype=np.float32)
+        for place, part in chunks(features):
+            z = self._scaling.apply(part)
+            length = np.linalg.norm(z, axis=1, keepdims=True)
+            out[place] = z / np.where(length > 0, length, 1.0)
+        return out

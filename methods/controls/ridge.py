@@ -54,7 +54,7 @@ class Ridge(Method):
             alpha = WITHOUT_VALIDATION
         elif alpha == "auto":
             assert validation is not None
-            z = self._scaling.apply(np.asarray(self.read(validation))) @ vectors
+            z = np.concatenate([self._scaling.apply(part) @ vectors for _, part in chunks(self.read(validation))])
             best = np.inf
             for candidate in ALPHAS:
                 prediction = z @ (rotated * _inverse(values, candidate)[:, None]) + self._intercept

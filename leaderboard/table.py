@@ -93,6 +93,12 @@ class Row:
         return not self.failed and len(self.cells) == self.cells_due
 
     @property
+    def random_weights(self) -> bool:
+        """Whether its image encoder was never trained."""
+        encoder = self.records[0].encoder
+        return encoder is not None and encoder.weights == "random"
+
+    @property
     def title(self) -> str:
         """The label, with what tells it from its namesakes."""
         return f"{self.method} ({self.variant})" if self.variant else self.method

@@ -25,7 +25,8 @@ def print_tables(tables: Sequence[Table], console: Console, detail: bool = False
     for table in tables:
         _print(table, Block("", _columns(table, console.width)), console)
         for row in table.rows:
-            if said := remark(row, table.rows):
+            untrained = row.encoder if console.width < _WIDE and row.random_weights else None  # no column says so
+            if said := ", ".join(filter(None, (untrained, remark(row, table.rows)))):
                 console.print(Text(f"{row.title}: {said}", style=_style(row)))
             for record in row.records:
                 if record.failure is not None:

@@ -101,6 +101,13 @@ def test_the_terminal_shows_labels_with_brackets_as_they_are(tables, width):
     assert "fold A, seed 0: MethodError: a | b <b>`x`" in text
 
 
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_terminal_says_where_weights_are_random(width):
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_tables(summarise([*simple("qca", {"A": 0.2}, weights="random"), *simple("ridge", {"A": 0.1})]), console)
+    assert console.export_text().replace("\n", " ").count("random") == 1
+
+
 def test_no_records_is_said():
     assert render([], "md") == "No results yet.\n"
     assert json.loads(render([], "json")) == {"schema": 1, "tables": []}

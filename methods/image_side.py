@@ -35,29 +35,22 @@ class ImageSide:
     patch_size: int = 0
 
     @classmethod
-    def of_features(cls, train: Cohort) -> Self:
-        """z-scores over the training spots of the run's encoder."""
-        scaling = Scaling.fit(train.features())
-        return cls(None, scaling.mean, scaling.sd)
-
-    @classmethod
-    def of_patches(cls, train: Cohort, backbone: str) -> Self:
-        """Patches, normalised as the backbone's weights were trained with."""
+    def of(cls, train: Cohort, backbone: str | None) -> Self:
+        """Patches, normalised as the backbone's weights were trained with; without one z-scores of the run's features."""
+        if backbone is None:
+            scaling = Scaling.fit(train.features())
+            return cls(None, scaling.mean, scaling.sd)
         found = card(backbone)
         return cls(backbone, np.array(found.mean), np.array(found.std), train.patches().shape[1])
 
-    @property
-    def width(self) -> int:
-        """Number of features (frozen features only)."""
-        return len(self.mean)
-
-    def build_backbone(self, weights: Path | Literal["random"] | None, seed: int = 0) -> nn.Module:
-        """The network with a pooled output and no classifier; random weights are drawn with `seed`.
+    def build_backbone(self, weights: Path | Literal["random"] | None, seed: int = 0) -> nn.Module | None:
+        """The network with a pooled output and no classifier, None for features; random weights are drawn with `seed`.
 
         Raises:
             MethodError: no weights were given.
         """
-        assert self.backbone is not None
+        if self.backbone is None:
+            return None
         if weights is None:
             raise MethodError(
                 f"Expected weights for the backbone {self.backbone}; name a file with --encoder-weights "
@@ -65,6 +58,10 @@ class ImageSide:
             )
         network = build_network(self.backbone, weights, seed=seed, image_size=self.patch_size)
         return network.to(memory_format=torch.channels_last)
+
+    def feature_count(self, backbone: nn.Module | None) -> int:
+        """Width of the backbone's pooled output, or number of features."""
+        return len(self.mean) if backbone is None else int(backbone.num_features)  # type: ignore[arg-type]
 
     def source(
         self, side: Cohort | SealedSection, device: torch.device, noise: float = 0.0, augment: bool = False
@@ -82,8 +79,3 @@ class ImageSide:
     def restore(cls, state: dict[str, NDArray[Any]], backbone: str | None) -> Self:
         """The inverse of `state`; takes its arrays out of the dictionary."""
         return cls(backbone, state.pop("image.mean"), state.pop("image.sd"), int(state.pop("image.patch_size")))
-
-
-def feature_count(backbone: nn.Module) -> int:
-    """Width of a backbone's pooled output."""
-    return int(backbone.num_features)  # type: ignore[arg-type]

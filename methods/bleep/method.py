@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ...datasets.cohort import Cohort, SealedSection
 from ...errors import MethodError
-from ..method import FitContext, Inputs, Method
+from ..image_method import ImageMethod
+from ..method import FitContext
 from ..selection import validation_scores
 from .parameters import BLEEPParameters
 
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ..image_side import ImageSide
     from ..images import ImageSource
     from .network import BLEEPNetwork
 
 EMBED_ROWS = 8192  # reference spots embedded at a time
 
 
-class BLEEP(Method):
+class BLEEP(ImageMethod):
     """Embeds patch and expression together; predicts the expression of the training spots nearest to a patch.
 
     References are the training spots alone: neither validation nor test expression is ever retrieved.
@@ -36,30 +36,17 @@ class BLEEP(Method):
     Parameters = BLEEPParameters
     network: BLEEPNetwork
 
-    @classmethod
-    def inputs(cls, parameters: Any) -> Inputs:
-        if parameters.image_encoder == "finetune":
-            return Inputs(patches=True, backbone=parameters.backbone)
-        return Inputs(encoders=("",))
-
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         import torch
 
-        from ..image_side import ImageSide
         from ..training import run, seeded
         from .network import contrastive_loss
 
         p = self.parameters
-        self.genes = train.genes
         device = torch.device(context.device)
         with seeded(context):
-            backbone = None
-            if p.image_encoder == "finetune":
-                self._image = ImageSide.of_patches(train, p.backbone)
-                backbone = self._image.build_backbone(context.backbone, context.seed)
-            else:
-                self._image = ImageSide.of_features(train)
-            self.network = network = self._build(self._image, backbone).to(device)
+            self._open(train, context)
+            network = self.network
             source = self._image.source(train, device, p.feature_noise, p.augment)
             self._expression = torch.from_numpy(np.ascontiguousarray(train.target)).to(device)
 
@@ -96,11 +83,8 @@ class BLEEP(Method):
         return np.asarray(found.float().cpu().numpy())
 
     def state(self) -> dict[str, NDArray[Any]]:
-        from ..training import to_arrays
-
         return {
-            **to_arrays(self.network),
-            **self._image.state(),
+            **super().state(),
             "reference.embedding": self._references.cpu().numpy(),
             "reference.expression": self._expression.cpu().numpy(),
         }
@@ -108,25 +92,14 @@ class BLEEP(Method):
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         import torch
 
-        from ..image_side import ImageSide
-        from ..training import from_arrays
-
         state = dict(state)
         self._references = torch.from_numpy(state.pop("reference.embedding"))
         self._expression = torch.from_numpy(state.pop("reference.expression"))
-        tuned = self.parameters.image_encoder == "finetune"
-        self._image = ImageSide.restore(state, self.parameters.backbone if tuned else None)
-        self.network = self._build(self._image, self._image.build_backbone("random") if tuned else None)
-        from_arrays(self.network, state)
+        super().restore(state)
 
-    def n_parameters(self) -> int:
-        return sum(p.numel() for p in self.network.parameters())
-
-    def _build(self, image: ImageSide, backbone: nn.Module | None) -> BLEEPNetwork:
-        from ..image_side import feature_count
+    def _build(self, width: int, backbone: nn.Module | None) -> BLEEPNetwork:
         from .network import BLEEPNetwork
 
-        width = image.width if backbone is None else feature_count(backbone)
         p = self.parameters
         return BLEEPNetwork(len(self.genes), width, p.projection, p.dropout, backbone)
 

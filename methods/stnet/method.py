@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from ...datasets.cohort import Cohort, SealedSection
-from ..method import FitContext, Inputs, Method
+from ..image_method import ImageMethod
+from ..method import FitContext
 from ..training import TrainingParameters
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ..image_side import ImageSide
     from .network import STNetNetwork
 
 NORMALISATION_SAMPLE = 12 * 32  # patches: the code estimates mean and sd from twelve batches
@@ -39,40 +39,28 @@ class STNetParameters(TrainingParameters):
     )
 
 
-class STNet(Method):
+class STNet(ImageMethod):
     """Mean squared error regression; the last layer starts with zero weight and the training mean as bias."""
 
     name = "stnet"
     Parameters = STNetParameters
     network: STNetNetwork
 
-    @classmethod
-    def inputs(cls, parameters: Any) -> Inputs:
-        if parameters.image_encoder == "finetune":
-            return Inputs(patches=True, backbone=parameters.backbone)
-        return Inputs(encoders=("",))
-
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         import torch
 
-        from ..image_side import ImageSide
         from ..images import validator
         from ..training import run, seeded
         from .network import initialise
 
         p = self.parameters
-        self.genes = train.genes
         device = torch.device(context.device)
         with seeded(context):
-            backbone = None
-            if p.image_encoder == "finetune":
-                side = ImageSide.of_patches(train, p.backbone)
+            self._open(train, context)
+            if self._image.backbone is not None:
                 mean, sd = channel_statistics(train)
-                self._image = replace(side, mean=mean, sd=sd)
-                backbone = side.build_backbone(context.backbone, context.seed)
-            else:
-                self._image = ImageSide.of_features(train)
-            self.network = network = self._build(self._image, backbone).to(device)
+                self._image = replace(self._image, mean=mean, sd=sd)
+            network = self.network
             target = torch.from_numpy(np.asarray(train.target)).to(device)
             initialise(network, target.mean(dim=0))
             source = self._image.source(train, device, augment=p.augment)
@@ -97,29 +85,9 @@ class STNet(Method):
         averaged = self.network.averaged if self._image.backbone is not None and self.parameters.average else None
         return run_batches(forward, self._image.source(section, device_of(forward)), averaged)
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        from ..training import to_arrays
-
-        return {**to_arrays(self.network), **self._image.state()}
-
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        from ..image_side import ImageSide
-        from ..training import from_arrays
-
-        state = dict(state)
-        tuned = self.parameters.image_encoder == "finetune"
-        self._image = ImageSide.restore(state, self.parameters.backbone if tuned else None)
-        self.network = self._build(self._image, self._image.build_backbone("random") if tuned else None)
-        from_arrays(self.network, state)
-
-    def n_parameters(self) -> int:
-        return sum(p.numel() for p in self.network.parameters())
-
-    def _build(self, image: ImageSide, backbone: nn.Module | None) -> STNetNetwork:
-        from ..image_side import feature_count
+    def _build(self, width: int, backbone: nn.Module | None) -> STNetNetwork:
         from .network import STNetNetwork
 
-        width = image.width if backbone is None else feature_count(backbone)
         return STNetNetwork(len(self.genes), width, backbone)
 
 

@@ -28,6 +28,7 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_AUTO_INIT": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # else a dead node is reported on stdout, state dump and all
     "RAY_worker_niceness": "0",  # Ray's 15 would let every other process of the machine go first
 }
 _PROBE = """

@@ -32,7 +32,7 @@ def sweep(
     space: Annotated[
         Path | None, typer.Option("--space", help="YAML of what to search; else the method's own.")
     ] = None,
-    samples: Annotated[int | None, typer.Option("--samples", help="Points to draw for each fold, default 16.")] = None,
+    samples: Annotated[int | None, typer.Option("--samples", help="Points to draw for each fold, default 8.")] = None,
     search: Annotated[str, typer.Option("--search", help="random (default) or grid.")] = "random",
     scheduler: Annotated[str, typer.Option("--scheduler", help="asha (default, stops weak trials) or fifo.")] = "asha",
     gpus_per_trial: Annotated[

@@ -35,7 +35,7 @@ from .state import Sweep, SweepOptions, read_times, write_times
 from .trial import TrialResult, TrialTask, read_result, trial_name
 from .view import FoldView, write_view
 
-SAMPLES = 16
+SAMPLES = 8
 MOST_EPOCHS = 100  # of a method that does not say, for the rungs of ASHA
 
 

@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -161,17 +162,21 @@ def open_cohort(
     inputs: InputStore,
 ) -> Cohort:
     """The measured sections of one side of a fold; their targets are parts of one array."""
-    sealed = [seal(dataset.load(part.section), part, panel.genes, inputs) for part in parts]
-    joint = np.empty((sum(section.n_spots for section in sealed), len(panel.genes)), dtype=np.float32)
-    sections, start = [], 0
-    for view in sealed:
-        section = dataset.load(view.id)
+    read: deque[tuple[SealedSection, NDArray[np.float32], NDArray[np.int64]]] = deque()
+    for part in parts:
+        section = dataset.load(part.section)
+        view = seal(section, part, panel.genes, inputs)
         rows = slice(None) if view.rows is None else view.rows
+        read.append((view, target_values(section, panel.genes, target)[rows], section.library_size[rows]))
+    joint = np.empty((sum(view.n_spots for view, _, _ in read), len(panel.genes)), dtype=np.float32)
+    sections, start = [], 0
+    while read:  # each section's own array goes once it is copied
+        view, values, depth = read.popleft()
         own = joint[start : start + view.n_spots]
-        own[:] = target_values(section, panel.genes, target)[rows]
+        own[:] = values
         start += view.n_spots
         known = {name: getattr(view, name) for name in SealedSection.__dataclass_fields__}
-        sections.append(MeasuredSection(**known, target=own, library_size=section.library_size[rows]))
+        sections.append(MeasuredSection(**known, target=own, library_size=depth))
     return Cohort(tuple(sections), panel.genes)
 
 

@@ -122,7 +122,7 @@ def sealed(section: MeasuredSection) -> SealedSection:
 
 
 def _cohort(view: FoldView, side: Literal["train", "validation"], inputs: FileInputs) -> Cohort:
-    target = np.load(view.targets[side], mmap_mode="c", allow_pickle=False)  # shared; a method's change stays its own
+    target = _map(view.targets[side], "c")  # shared; a method's change stays its own
     sections, start = [], 0
     for section in getattr(view, side):
         stop = start + len(section.spots)
@@ -161,6 +161,6 @@ def _file(path: Path, values: NDArray[Any]) -> Path:
     return path.absolute()
 
 
-def _map(path: Path) -> NDArray[Any]:
-    found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+def _map(path: Path, mode: Literal["r", "c"] = "r") -> NDArray[Any]:
+    found: NDArray[Any] = np.load(path, mmap_mode=mode, allow_pickle=False)
     return found

@@ -67,9 +67,9 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
         check_cluster(address)
     else:
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")  # nobody restarts a Ray of our own
-    if address is None and "RAY_AUTH_MODE" not in os.environ:
-        # A Ray of our own lets in nobody else; Ray keeps the first token of a process, and would write one to the home folder.
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        if "RAY_AUTH_MODE" not in os.environ:
+            # A Ray of our own lets in nobody else; Ray keeps the first token of a process, and would write one to the home folder.
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray
 
     local: dict[str, Any] = {

@@ -30,7 +30,7 @@ from ..methods.method import FitContext, Method
 from .describe import base_record
 from .inputs import prepare
 from .panels import open_panel
-from .resolve import resolve_method
+from .resolve import ResolvedMethod, resolve_method
 from .result import CellResult, SectionResult
 from .store import failure, work_directory, write_cell
 from .task import CellTask
@@ -53,9 +53,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
     panel = open_panel(dataset, task.fold, ArrayCache(task.cache))
     check_leaks(task.fold, patients, contents, task.protocol.unit == "patient", panel)
 
-    resolved = resolve_method(
-        task.method, task.profile, task.encoder, task.weights, task.runtime, task.device, task.plugins
-    )
+    resolved = resolve_task(task)
     parts = (*task.fold.train, *task.fold.validation, *task.fold.test)
     sections = sorted({part.section for part in parts})
     needs_patches = resolved.inputs.image
@@ -68,6 +66,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
             seed=task.seed,
             device=task.device,
             precision=task.precision,
+            compiled=resolved.steps == "compiled",
             threads=task.threads,
             directory=work,
             select=task.select,
@@ -124,7 +123,7 @@ def _fit_and_predict(
     target = task.protocol.target
     train = open_cohort(dataset, task.fold.train, panel, target, inputs)
     validation = open_cohort(dataset, task.fold.validation, panel, target, inputs)
-    event("stage", {"stage": "fit"})
+    event("stage", {"stage": "compile, up to two minutes, and fit" if context.compiled else "fit"})
     start = time.perf_counter()
     method.fit(train, validation if len(validation) else None, context)
     fitted = time.perf_counter()
@@ -208,11 +207,17 @@ def record_crash(task: CellTask, failure: Failure) -> Record:
     """The failed record of a cell whose process died before it could write one."""
     cache = ArrayCache(task.cache)
     dataset = open_dataset(task.dataset, task.data_dir, cache)
+    resolved = resolve_task(task)
+    base = base_record(task, resolved, dataset, open_panel(dataset, task.fold, cache), datetime.now(UTC))
+    return write_cell(task.folder, base.model_copy(update={"failure": failure}), None, [])
+
+
+def resolve_task(task: CellTask) -> ResolvedMethod:
+    """The cell's method, as the plan resolved it."""
     resolved = resolve_method(
         task.method, task.profile, task.encoder, task.weights, task.runtime, task.device, task.plugins
     )
-    base = base_record(task, resolved, dataset, open_panel(dataset, task.fold, cache), datetime.now(UTC))
-    return write_cell(task.folder, base.model_copy(update={"failure": failure}), None, [])
+    return resolved.stepping(task.steps)
 
 
 def _failed(error: BaseException, before: float) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import Literal
 from ..datasets.cache import ArrayCache
 from ..datasets.registry import open_dataset
 from ..errors import QbenchError
-from ..methods.encoders.machine import cpu_flags, resolve_device
 from ..methods.encoders.registry import DEFAULT, resolve
+from ..methods.machine import cpu_flags, resolve_device
 from .plan import available_cores
 
 ENOUGH_DISK_GB = 5.0  # patches and features of all HER2ST sections take 2.2 GB

@@ -31,7 +31,7 @@ class RunOptions(BaseModel):
     encoder: str = DEFAULT
     encoder_weights: tuple[str, ...] = ()
     microns_per_pixel: float | None = Field(default=None, gt=0)
-    runtime: str = "auto"  # see methods.encoders.machine.choose_runtime
+    runtime: str = "auto"  # see methods.machine.choose_runtime
     seeds: tuple[int, ...] = (0,)
     max_epochs: int | None = Field(default=None, ge=1)
     select: Literal["mse", "pcc"] = "mse"

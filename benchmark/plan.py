@@ -15,7 +15,7 @@ from ..datasets.protocol import Protocol, ProtocolFile, read_protocol
 from ..datasets.registry import Dataset, SectionInfo, open_dataset
 from ..errors import ConfigurationError, IntegrityError, unknown
 from ..leaderboard.record import PatchRecord, Record, read_record
-from ..methods.encoders.machine import resolve_device
+from ..methods.machine import choose_precision, resolve_device
 from ..methods.registry import names as method_names
 from .metrics import metrics
 from .options import RunOptions
@@ -169,6 +169,11 @@ def make_plan(options: RunOptions) -> Plan:
             )
     dataset = open_data(options, cache)
     settled = settle_protocol(options, dataset)
+    precision = choose_precision(options.precision, options.profile, device)
+    methods = {
+        label: resolved.stepping_for(options.runtime, device, precision, settled.folds, options.max_epochs)
+        for label, resolved in methods.items()
+    }
     cells = [
         plan_cell(cell_task(options, resolved, dataset, settled, fold, seed, device, cache))
         for resolved in methods.values()
@@ -191,9 +196,7 @@ def cell_task(
     cache: ArrayCache,
 ) -> CellTask:
     patch = PatchRecord(size=PATCH_SIZE, microns_per_pixel=options.microns_per_pixel)
-    precision = options.precision
-    if precision == "auto":
-        precision = "bf16" if device == "cuda" and options.profile == "paper" else "fp32"
+    precision = choose_precision(options.precision, options.profile, device)
     contents = {info.id: info.content for info in dataset.sections}
     parts = (*fold.train, *fold.validation, *fold.test)
     identity = {
@@ -234,6 +237,7 @@ def cell_task(
         max_epochs=options.max_epochs,
         device=device,
         precision=precision,
+        steps=resolved.steps,
         threads=1 if options.workers or options.ray_address else available_cores(),
         keep_models=options.keep_models,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
+from ..datasets.folds import Fold
 from ..leaderboard.record import EncoderRecord
 from ..methods.encoders.registry import EncoderSpec, Weights, resolve
+from ..methods.machine import choose_steps
 from ..methods.method import Inputs
 from ..methods.registry import MethodSpec, parse
 from .plugins import load_plugins
@@ -20,13 +22,31 @@ class ResolvedMethod:
     Attributes:
         spec: the method with validated parameters. inputs: what it declares to read.
         encoders: frozen encoders by the names that the method uses ("" is the run's).
-        backbone: the network that it trains itself, if any; its weights are fp32, the arithmetic is the cell's precision.
+        backbone: the network that it trains itself, if any; its weights are fp32, the arithmetic is the cell's precision,
+            and its runtime is that of the training steps.
     """
 
     spec: MethodSpec
     inputs: Inputs
     encoders: Mapping[str, EncoderSpec]
     backbone: EncoderSpec | None
+
+    @property
+    def steps(self) -> Literal["eager", "compiled"]:
+        """How the training steps of the backbone run."""
+        return "compiled" if self.backbone is not None and self.backbone.runtime == "compiled" else "eager"
+
+    def stepping(self, steps: Literal["eager", "compiled"]) -> ResolvedMethod:
+        """The same with the backbone's training steps run so."""
+        return self if self.backbone is None else replace(self, backbone=replace(self.backbone, runtime=steps))
+
+    def stepping_for(
+        self, runtime: str, device: str, precision: str, folds: Sequence[Fold], max_epochs: int | None
+    ) -> ResolvedMethod:
+        """The same with the backbone's training steps run as the machine and the length of the training want it."""
+        epochs = getattr(self.spec.parameters, "epochs", 1)
+        passes = min(len(fold.train) for fold in folds) * min(epochs, max_epochs or epochs)
+        return self.stepping(choose_steps(runtime, device, precision, passes))
 
     @property
     def backbone_weights(self) -> Weights | None:

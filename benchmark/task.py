@@ -39,6 +39,7 @@ class CellTask(BaseModel):
     max_epochs: int | None
     device: str
     precision: Literal["fp32", "bf16"]
+    steps: Literal["eager", "compiled"] = "eager"
     threads: int
     keep_models: bool = True
     tuned: dict[str, Any] | None = None

@@ -42,6 +42,10 @@ class ImageMethod(Method):
         self.genes = train.genes
         self._image = ImageSide.of(train, _tuned(self.parameters))
         backbone = self._image.build_backbone(context.backbone, context.seed)
+        if backbone is not None and context.compiled:
+            from .compiled import compile_steps
+
+            compile_steps(backbone, min(self.parameters.batch_size, len(train)))
         self.network = self._build(self._image.feature_count(backbone), backbone).to(context.device)
 
     def state(self) -> dict[str, NDArray[Any]]:

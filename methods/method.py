@@ -60,6 +60,7 @@ class FitContext:
     Attributes:
         seed: the only source of randomness that a method may use.
         device: a torch device name. precision: arithmetic of the matrix products. threads: of the CPU.
+        compiled: whether the training steps of a backbone that the method tunes are compiled.
         directory: a work directory of the cell, for checkpoints, emptied when the cell is done; None for none.
         select: what early stopping minimises on the validation cohort: "mse", or "pcc" (its negative).
         max_epochs: an upper bound on the epochs, or None for the method's own.
@@ -72,6 +73,7 @@ class FitContext:
     seed: int = 0
     device: str = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
+    compiled: bool = False
     threads: int = 1
     directory: Path | None = None
     select: Literal["mse", "pcc"] = "mse"

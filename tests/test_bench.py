@@ -12,6 +12,7 @@ import torch
 from qbench.benchmark.bench import catalogue, encode, measure, retrieve, score, simulated, train
 from qbench.benchmark.commands import bench as command
 from qbench.errors import ConfigurationError
+from qbench.methods import machine
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -101,6 +102,7 @@ def test_a_paper_profile_is_timed_in_both_precisions_and_the_plain_loop_keeps_th
         seen.add((x.is_contiguous(), torch.is_autocast_enabled("cpu")))
         return forward(network, x)
 
+    monkeypatch.setattr(machine, "has_compiler", lambda: False)
     monkeypatch.setitem(train.SIZES, "paper", (1, 4, 32, 2))
     monkeypatch.setattr(train, "alternate", lambda ours, plain: measure.alternate(ours, plain, runs=1))
     monkeypatch.setattr(train, "matmul_limit", lambda *_: 1e12)

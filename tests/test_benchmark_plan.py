@@ -12,6 +12,7 @@ from qbench.benchmark.plan import make_plan
 from qbench.benchmark.report import Quiet
 from qbench.benchmark.run import execute
 from qbench.errors import ConfigurationError, IntegrityError
+from qbench.methods import machine
 from rich.console import Console
 
 from .tiny_her2st import make
@@ -88,6 +89,32 @@ def test_what_changed_is_named(data: Path, tmp_path: Path) -> None:
     assert {cell.state for cell in again.cells} == {"cached"}
     changed = make_plan(options(data, methods=("mean",), out=out, select="pcc"))
     assert {(cell.state, cell.reason) for cell in changed.cells} == {("to do", "changed: select")}
+
+
+def test_long_training_of_a_backbone_is_planned_compiled_and_known_by_it(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "has_compiler", lambda: True)
+
+    def steps(epochs: int, **changes: object) -> tuple[set[str], set[str]]:
+        method = f"bleep[backbone=test_resnet,epochs={epochs}]"
+        plan = make_plan(
+            options(data, methods=(method, "ridge"), profile="paper", encoder_weights=("random",), **changes)
+        )
+        tuned = [cell.task for cell in plan.cells if cell.task.method == method]
+        assert all(cell.task.steps == "eager" for cell in plan.cells if cell.task.method == "ridge")
+        assert {task.identity["backbone"]["runtime"] for task in tuned} == {task.steps for task in tuned}
+        return {task.steps for task in tuned}, {task.cell for task in tuned}
+
+    least = min(len(cell.task.fold.train) for cell in make_plan(options(data)).cells)
+    enough = -(-machine.COMPILE_FROM // least)
+    assert steps(enough - 1)[0] == {"eager"}
+    assert steps(enough)[0] == {"compiled"}
+    assert steps(enough, precision="bf16")[0] == {"eager"}
+    assert steps(enough, max_epochs=1)[0] == {"eager"}
+    by_hand, automatic = steps(enough, runtime="eager"), steps(enough)
+    assert by_hand[0] == {"eager"}
+    assert not by_hand[1] & automatic[1], "another arithmetic is another cell"
 
 
 def test_an_exported_protocol_covers_every_spot_once_per_fold(data: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from qbench.datasets.cache import ArrayCache
 from qbench.errors import ConfigurationError, MethodError
-from qbench.methods.encoders import features, machine
+from qbench.methods import machine
+from qbench.methods.encoders import features
 from qbench.methods.encoders.registry import EncoderSpec, card, names, parse_weights, resolve
 from qbench.methods.encoders.rgb import encode_rgb
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
 from ...datasets.cohort import Cohort
-from ...methods.encoders.machine import resolve_device
+from ...methods.machine import COMPILE_FROM, choose_steps, resolve_device
 from ...methods.method import FitContext
 from ...methods.registry import MethodSpec, spec
 from .measure import Row, alternate, less, matmul_limit, rate
@@ -31,7 +31,8 @@ Precision = Literal["fp32", "bf16"]
 def rows(profile: str = "fast", device: str = "auto", methods: tuple[str, ...] = METHODS) -> list[Row]:
     """Epochs per second of each method on simulated sections, without set-up and validation.
 
-    `fast` trains on features in fp32, `paper` the whole published network on images, in fp32 and in bf16.
+    `fast` trains on features in fp32, `paper` the whole published network on images, in fp32 and in bf16, with steps that
+    are compiled where those of a long run would be.
 
     Raises:
         ConfigurationError: an unknown profile or device.
@@ -46,11 +47,12 @@ def rows(profile: str = "fast", device: str = "auto", methods: tuple[str, ...] =
         for precision in precisions:
             timer = _Timer(described, train, epochs, precision, device)
             times = alternate(timer.ours, timer.plain)
-            label = f"train {described.name} ({profile}), one epoch of {sections * spots:,} spots, {precision}"
+            how = f"{precision}, compiled" if timer.compiled else precision
+            label = f"train {described.name} ({profile}), one epoch of {sections * spots:,} spots, {how}"
             limit = matmul_limit(precision, device) / timer.flops()
             ours_s, plain_s = (statistics.median(seconds[1:]) for seconds in (timer.ours_s, timer.plain_s))
             found.append(rate(label, "epochs/s", 1, ours_s, plain_s, limit))
-            memory = f"train {described.name} ({profile}), {precision}, peak memory"
+            memory = f"train {described.name} ({profile}), {how}, peak memory"
             found.append(less(memory, "MB", times.ours_mb, times.plain_mb))
     return found
 
@@ -61,11 +63,13 @@ class _Timer:
     def __init__(self, described: MethodSpec, train: Cohort, epochs: int, precision: Precision, device: str) -> None:
         self._described, self._train, self._epochs = described, train, epochs
         self._precision, self._device = precision, device
+        tuned = described.cls.inputs(described.parameters).backbone is not None
+        self.compiled = tuned and choose_steps("auto", device, precision, COMPILE_FROM) == "compiled"
         self.ours_s: list[float] = []
         self.plain_s: list[float] = []
 
     def ours(self) -> None:
-        self.ours_s.append(self._seconds())
+        self.ours_s.append(self._seconds(self.compiled))
 
     def plain(self) -> None:
         # The method builds its network, data and loss as ever; only the loop and the images' layout are others.
@@ -80,7 +84,7 @@ class _Timer:
             mock.patch("qbench.methods.training.run", plain_run),
             mock.patch.object(PatchSource, "ready", ready),
         ):
-            self.plain_s.append(self._seconds())
+            self.plain_s.append(self._seconds(compiled=False))
 
     def flops(self) -> int:
         """Floating point operations of the matrix products of one epoch: what a second epoch adds to the first."""
@@ -89,15 +93,15 @@ class _Timer:
         counted = []
         for epochs in (1, 2):
             with FlopCounterMode(display=False) as counter:
-                self._fit(epochs)
+                self._fit(epochs, compiled=False)
             counted.append(counter.get_total_flops())
         return int(counted[1] - counted[0])
 
-    def _seconds(self) -> float:
-        ends = self._fit(self._epochs)
+    def _seconds(self, compiled: bool) -> float:
+        ends = self._fit(self._epochs, compiled)
         return (ends[-1] - ends[0]) / (len(ends) - 1)
 
-    def _fit(self, epochs: int) -> list[float]:
+    def _fit(self, epochs: int, compiled: bool) -> list[float]:
         """When each epoch ended."""
         ends: list[float] = []
 
@@ -110,6 +114,7 @@ class _Timer:
                 directory=Path(folder),
                 device=self._device,
                 precision=self._precision,
+                compiled=compiled,
                 max_epochs=epochs,
                 threads=os.cpu_count() or 1,
                 backbone="random",

@@ -15,7 +15,7 @@ from ...datasets.folds import Fold, Part, check_leaks
 from ...datasets.registry import SectionInfo
 from ...errors import ConfigurationError, MethodError
 from ...leaderboard.record import PatchRecord
-from ...methods.encoders.machine import resolve_device
+from ...methods.machine import choose_precision, resolve_device
 from ...methods.method import FitContext
 from ..cell import open_cohort
 from ..files import write_text
@@ -79,6 +79,8 @@ def fit_model(
     dataset = open_data(options, cache)
     infos, _ = choose_sections(dataset, options.sections, resolved.inputs.image, None)
     fold = all_patients_fold(infos)
+    precision = choose_precision(options.precision, options.profile, device)
+    resolved = resolved.stepping_for(options.runtime, device, precision, [fold], options.max_epochs)
     patients = {info.id: info.patient for info in infos}
     panel = open_panel(dataset, fold, cache)
     check_leaks(fold, patients, {info.id: info.content for info in infos}, False, panel)
@@ -89,13 +91,11 @@ def fit_model(
     )
     train = open_cohort(dataset, fold.train, panel, options.target, inputs)
     validation = open_cohort(dataset, fold.validation, panel, options.target, inputs)
-    precision = options.precision
-    if precision == "auto":
-        precision = "bf16" if device == "cuda" and options.profile == "paper" else "fp32"
     context = FitContext(
         seed=options.seeds[0],
         device=device,
         precision=precision,
+        compiled=resolved.steps == "compiled",
         threads=available_cores(),
         select=options.select,
         max_epochs=options.max_epochs,

@@ -18,8 +18,8 @@ from ...datasets.cohort import SealedSection
 from ...datasets.hashing import canonical_hash, plain_sha256
 from ...errors import ConfigurationError, MethodError
 from ...leaderboard.record import PatchRecord
-from ...methods.encoders.machine import resolve_device
 from ...methods.encoders.registry import EncoderSpec, Weights, resolve
+from ...methods.machine import resolve_device
 from ...methods.method import Inputs, Method
 from ...methods.registry import load_method
 

@@ -92,10 +92,11 @@ def folds_of(plan: Plan) -> tuple[Fold, ...]:
 
 def resolve(label: str, options: RunOptions, plan: Plan) -> ResolvedMethod:
     """A point of the space with its encoders, as the plan resolved its own."""
-    device = plan.cells[0].task.device
-    return resolve_method(
+    device, precision = plan.cells[0].task.device, plan.cells[0].task.precision
+    resolved = resolve_method(
         label, options.profile, options.encoder, options.weights, options.runtime, device, options.plugin
     )
+    return resolved.stepping_for(options.runtime, device, precision, folds_of(plan), options.max_epochs)
 
 
 def sweep_identity(
@@ -199,6 +200,7 @@ class Searcher:
                 max_epochs=options.max_epochs,
                 device=device,
                 precision=first.precision,
+                compiled=self._resolved[number].steps == "compiled",
                 threads=threads,
                 folder=self._folder(fold.name, number),
             )

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ...errors import MethodError, QbenchError
-from ...methods.encoders.machine import resolve_device
+from ...methods.machine import resolve_device
 from ...methods.method import FitContext
 from ...methods.selection import validation_scores
 from ..cell import set_threads
@@ -46,6 +46,7 @@ class TrialTask(BaseModel):
     max_epochs: int | None
     device: str
     precision: Literal["fp32", "bf16"]
+    compiled: bool
     threads: int
     folder: Path
 
@@ -188,6 +189,7 @@ def _train(task: TrialTask, send: Send) -> dict[str, Any]:
         seed=task.seed,
         device=resolve_device(task.device),
         precision=task.precision,
+        compiled=task.compiled,
         threads=task.threads,
         directory=work,
         select=task.select,

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from ...datasets.cache import default_root
 from ...datasets.hashing import file_sha256
 from ...errors import ConfigurationError, DataError
-from .machine import choose_runtime, resolve_device
+from ..machine import choose_runtime, resolve_device
 
 Weights = Path | Literal["random"]
 DEFAULT = "efficientnet_lite0"

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...errors import MethodError
+from ..compiled import compiled, compiling
 from .build import build_network
 from .lite import split_sensitive
 from .registry import EncoderSpec
@@ -78,21 +78,11 @@ class Compiled(Eager):
         self.batch = 256 if spec.device == "cuda" else 32
         self._name = spec.name
         _log.info("Compiling encoder %s: 10 to 100 seconds, once a process.", spec.name)
-        self._parts = [
-            (torch.compile(part, dynamic=False, options={"freezing": True}), bf16) for part, bf16 in self._parts
-        ]
+        self._parts = [(compiled(part, options={"freezing": True}), bf16) for part, bf16 in self._parts]
 
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        from torch._dynamo.exc import TorchDynamoException
-
-        try:
+        with compiling(f"Encoder '{self._name}'"):
             return super().encode(filled(patches, self.batch))[: len(patches)]
-        except (TorchDynamoException, RuntimeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise MethodError(
-                f"Encoder '{self._name}' cannot be compiled on this machine ({reason}); a C++ compiler is needed, "
-                "or use --runtime eager."
-            ) from error
 
 
 def parts(spec: EncoderSpec, network: nn.Module) -> list[tuple[nn.Module, bool]]:

@@ -1,4 +1,4 @@
-"""What this machine encodes with: device, runtime and dtype, decided from what the machine has, never from a timing.
+"""What this machine computes with: device, runtime and dtype, decided from what the machine has, never from a timing.
 
 The choice is part of a feature's key and of a cell's identity, so it must come out the same on every start.
 """
@@ -8,17 +8,22 @@ from __future__ import annotations
 import ctypes.util
 import importlib.util
 import logging
+import os
+import shutil
 import sys
+import sysconfig
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from ...errors import ConfigurationError, unknown
+from ..errors import ConfigurationError, unknown
 
 _log = logging.getLogger("qbench")
 RUNTIMES = ("auto", "eager", "compiled", "openvino")
 # Instructions that multiply bf16 matrices; without them bf16 is emulated and slower than fp32.
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
+# Training passes over a section from which compiling pays on a CPU: it takes a minute or two and saves some 30 ms an image.
+COMPILE_FROM = 32
 
 
 @cache
@@ -86,6 +91,33 @@ def choose_runtime(runtime: str = "auto", device: str = "cpu") -> tuple[str, Lit
     if not fast and dtype != "bf16":
         _say_fp32(device)
     return name, "bf16" if fast or dtype == "bf16" else "fp32"
+
+
+def choose_precision(precision: str, profile: str, device: str) -> Literal["bf16", "fp32"]:
+    """The arithmetic that methods train in; "auto" is bf16 for paper profiles on a GPU that multiplies it, else fp32."""
+    if precision == "auto":
+        return "bf16" if profile == "paper" and device == "cuda" and _cuda_has_bf16() else "fp32"
+    return "bf16" if precision == "bf16" else "fp32"
+
+
+def choose_steps(runtime: str, device: str, precision: str, passes: int) -> Literal["eager", "compiled"]:
+    """How a backbone that a method trains is run in its training steps; `passes` counts those over a section.
+
+    The runtimes "eager" and "compiled" are taken at their word. The others leave it to the machine: compiled in fp32 on a
+    CPU with a C++ compiler from COMPILE_FROM passes on. In bf16 compiling gains nothing there, and on a GPU it is unmeasured.
+    """
+    name = runtime.partition(":")[0]
+    pays = name != "eager" and device == "cpu" and precision == "fp32" and passes >= COMPILE_FROM
+    return "compiled" if name == "compiled" or (pays and has_compiler()) else "eager"
+
+
+@cache
+def has_compiler() -> bool:
+    """Whether torch finds what it compiles for a CPU with: a C++ compiler and Python's headers (Linux and macOS)."""
+    default = {"linux": "g++", "darwin": "clang++"}.get(sys.platform)
+    compiler = os.environ.get("CXX") or default
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return default is not None and compiler is not None and shutil.which(compiler) is not None and headers.is_file()
 
 
 def _require_openvino(device: str) -> None:

@@ -51,7 +51,9 @@ MicronsPerPixel = Annotated[
 ]
 Runtime = Annotated[
     str | None,
-    typer.Option("--runtime", help="auto (default), eager, compiled or openvino; ':fp32' or ':bf16' fixes the encoder's dtype."),
+    typer.Option(
+        "--runtime", help="auto (default), eager, compiled or openvino; ':fp32' or ':bf16' fixes the encoder's dtype."
+    ),
 ]
 Seeds = Annotated[list[str] | None, typer.Option("--seeds", help="Seeds, default 0.")]
 MaxEpochs = Annotated[int | None, typer.Option("--max-epochs", help="An upper bound on every method's epochs.")]

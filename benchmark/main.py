@@ -14,12 +14,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import typer
 
 from .. import __version__
-from ..datasets.cache import default_root
+from ..datasets.cache_root import default_root
 from ..errors import QbenchError
 from .commands import add_commands
 
 # What torch compiles is kept with everything else that is made once; importing torch's compiler would settle on /tmp.
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(default_root().expanduser().absolute() / ".compiled"))
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(default_root().absolute() / ".compiled"))
 
 app = typer.Typer(
     name="qbench",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 import re
 import secrets
 import shutil
@@ -21,19 +20,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import DataError
+from .cache_root import default_root
 from .entry import HEADER, Damaged, Entry, EntryWriter, check_entry, open_entry, seal_entry, sync_folder
 
 _log = logging.getLogger("qbench")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
-
-
-def default_root() -> Path:
-    """The folder named by QBENCH_CACHE, else the user's cache folder."""
-    import platformdirs
-
-    return Path(os.environ.get("QBENCH_CACHE") or platformdirs.user_cache_dir("qbench"))
 
 
 @dataclass(frozen=True)

@@ -84,5 +84,5 @@ def test_what_cannot_be_run_again_is_one_sentence(cell: Path, data: Path, tmp_pa
     with pytest.raises(ConfigurationError, match="found a failed"):
         again(edited(cell, tmp_path, status="failed"), data)
     other = make(tmp_path / "other", ("A1", "C1"))
-    with pytest.raises(ConfigurationError, match="B1.*--data-dir"):
+    with pytest.raises(ConfigurationError, match=r"B1.*--data-dir"):
         again(cell, other)

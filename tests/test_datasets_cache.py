@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qbench.datasets.cache import ArrayCache, default_root
+from qbench.datasets.cache import ArrayCache
+from qbench.datasets.cache_root import default_root
 from qbench.datasets.entry import HEADER, EntryWriter
 from qbench.errors import DataError
 

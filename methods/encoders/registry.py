@@ -17,7 +17,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from ...datasets.cache import default_root
+from ...datasets.cache_root import default_root
 from ...datasets.hashing import file_sha256
 from ...errors import ConfigurationError, DataError
 from ..machine import choose_runtime, resolve_device

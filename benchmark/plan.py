@@ -15,7 +15,7 @@ from ..datasets.protocol import Protocol, ProtocolFile, read_protocol
 from ..datasets.registry import Dataset, SectionInfo, open_dataset
 from ..errors import ConfigurationError, IntegrityError, unknown
 from ..leaderboard.record import PatchRecord, Record, read_record
-from ..methods.machine import choose_precision, resolve_device
+from ..methods.machine import BF16_VERSION, choose_precision, resolve_device
 from ..methods.registry import names as method_names
 from .metrics import metrics
 from .options import RunOptions
@@ -210,6 +210,7 @@ def cell_task(
             [sorted(contents[p.section] for p in parts), dataset.card.markers, sorted(dataset.card.technical_genes)]
         ),
         "precision": precision,
+        **({"bf16": BF16_VERSION} if precision == "bf16" else {}),
         "select": options.select,
         "max_epochs": options.max_epochs,
         "scores": SCORE_VERSION,

@@ -227,6 +227,27 @@ def test_bf16_is_used_where_asked():
     assert set(seen) == {torch.bfloat16}
 
 
+@pytest.mark.parametrize("name", ["stnet", "histogene", "qca"])
+def test_predictions_are_not_rounded_to_bf16(name: str):
+    from qbench.methods.histogene.network import HisToGeneNetwork
+    from qbench.methods.qca.network import QCANetwork
+    from qbench.methods.qca.parameters import QCAParameters
+    from qbench.methods.stnet.network import STNetNetwork
+
+    torch.manual_seed(0)
+    x = torch.randn(1, 5, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        if name == "stnet":
+            out = STNetNetwork(6, 8)(x[0])
+        elif name == "qca":
+            out = QCANetwork(6, 8, QCAParameters(hidden=(16,), latent=8, recon_levels=(0,)))(x[0])
+        else:
+            sizes = {"dim": 8, "depth": 1, "heads": 2, "head_dim": 4, "mlp": 16, "dropout": 0.0, "positions": 4}
+            out = HisToGeneNetwork(6, 8, **sizes)(x, torch.zeros(1, 5, 2, dtype=torch.long))
+    assert out.dtype == torch.float32
+    assert not torch.equal(out, out.bfloat16().float())
+
+
 def test_symmetries_are_eight_and_training_draws_them_all():
     image = torch.arange(2 * 9.0).reshape(1, 2, 3, 3)
     eight = list(symmetries(image))

@@ -120,7 +120,7 @@ def sweep_identity(
         "seed": first.seed if base.cls.seeded else 0,
         "select": options.select,
         "max epochs": options.max_epochs,
-        "precision": first.precision,
+        **{name: first.identity[name] for name in ("precision", "bf16") if name in first.identity},
         "patches": first.identity["patches"],
     }
 

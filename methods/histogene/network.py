@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from ..precision import predicted
+
 
 class Attention(nn.Module):
     """Multi-head self-attention over a sequence (b, n, dim); no bias in the projections to queries, keys and values."""
@@ -76,7 +78,7 @@ class HisToGeneNetwork(nn.Module):
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
-        return self.head(self.head_norm(x))
+        return predicted(self.head, self.head_norm(x))
 
 
 def flatten_patches(patches: Tensor, size: int) -> Tensor:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ..precision import predicted
 from .fsq import FSQ
 from .parameters import QCAParameters
 
@@ -72,9 +73,10 @@ class QCANetwork(nn.Module):
     def decode(self, quantised: Tensor) -> list[Tensor]:
         """H_dec^(0) .. H_dec^(L): level 0 is the prediction (no further layer), level L the quantised features."""
         levels = [quantised]
-        for layer in self.decoder:
+        *hidden, last = self.decoder
+        for layer in hidden:
             levels.append(layer(levels[-1]))
-        return levels[::-1]
+        return [predicted(last, levels[-1]), *levels[::-1]]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.quantiser(self.image_features(x))[0])[0]

@@ -22,7 +22,7 @@ _log = logging.getLogger("qbench")
 RUNTIMES = ("auto", "eager", "compiled", "openvino")
 # Instructions that multiply bf16 matrices; without them bf16 is emulated and slower than fp32.
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
-# Raised whenever what runs in bf16 changes; 2: the layer that predicts runs in fp32.
+# Raised whenever what runs in bf16 changes; 2: layers that predict, and QCA but for its backbone, run in fp32.
 BF16_VERSION = 2
 # Training passes over a section from which compiling pays on a CPU: it takes a minute or two and saves some 30 ms an image.
 COMPILE_FROM = 32

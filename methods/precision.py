@@ -1,4 +1,4 @@
-"""Arithmetic that must not run in bf16: similarities, softmaxes, rounding, and the layer that predicts."""
+"""Arithmetic that must not run in bf16: similarities, softmaxes, rounding, and layers that predict."""
 
 from __future__ import annotations
 

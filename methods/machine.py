@@ -106,7 +106,8 @@ def choose_steps(runtime: str, device: str, precision: str, passes: int) -> Lite
     """How a backbone that a method trains is run in its training steps; `passes` counts those over a section.
 
     The runtimes "eager" and "compiled" are taken at their word. The others leave it to the machine: compiled in fp32 on a
-    CPU with a C++ compiler from COMPILE_FROM passes on. In bf16 compiling gains nothing there, and on a GPU it is unmeasured.
+    CPU where `has_compiler` finds one, from COMPILE_FROM passes on. In bf16 compiling gains nothing there, and on a GPU it
+    is unmeasured.
     """
     name = runtime.partition(":")[0]
     pays = name != "eager" and device == "cpu" and precision == "fp32" and passes >= COMPILE_FROM
@@ -115,11 +116,9 @@ def choose_steps(runtime: str, device: str, precision: str, passes: int) -> Lite
 
 @cache
 def has_compiler() -> bool:
-    """Whether torch finds what it compiles for a CPU with: a C++ compiler and Python's headers (Linux and macOS)."""
-    default = {"linux": "g++", "darwin": "clang++"}.get(sys.platform)
-    compiler = os.environ.get("CXX") or default
+    """Whether torch finds what it compiles for a CPU with: a C++ compiler and Python's headers; asked under Linux only."""
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    return default is not None and compiler is not None and shutil.which(compiler) is not None and headers.is_file()
+    return sys.platform == "linux" and shutil.which(os.environ.get("CXX") or "g++") is not None and headers.is_file()
 
 
 def _require_openvino(device: str) -> None:

@@ -18,17 +18,6 @@ def full(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-def predicted(layer: nn.Module, x: Tensor) -> Tensor:
-    """What the last layer predicts, in float32 with autocast off.
-
-    bf16 has three digits: spots whose predictions differ by less would get the same, and validation could tell no epoch from
-    another (seen with ST-Net's published rate, whose first epochs move predictions by 1e-5).
-    """
-    with torch.autocast(x.device.type, enabled=False):
-        found: Tensor = layer(full(x))
-    return found
-
-
 def outside_autocast(function: Callable[P, R]) -> Callable[P, R]:
     """The function with autocast off and its narrow tensor arguments widened to float32."""
 
@@ -40,3 +29,13 @@ def outside_autocast(function: Callable[P, R]) -> Callable[P, R]:
             return function(*wide, **kwargs)  # type: ignore[arg-type]
 
     return run
+
+
+def in_full(layer: nn.Module, x: Tensor) -> Tensor:
+    """The layer's output in float32, with autocast off; for layers that predict.
+
+    bf16 has three digits: spots whose predictions differ by less would get the same, and validation could tell no epoch from
+    another (seen with ST-Net's published rate, whose first epochs move predictions by 1e-5).
+    """
+    apply: Callable[[Tensor], Tensor] = outside_autocast(layer.__call__)
+    return apply(x)

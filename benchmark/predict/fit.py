@@ -138,6 +138,8 @@ def _fitted(resolved: ResolvedMethod, context: FitContext, options: RunOptions) 
     return {
         "parameters": resolved.spec.parameters.model_dump(mode="json"),
         "seed": context.seed,
+        "precision": context.precision,
+        "backbone": None if resolved.backbone is None else resolved.backbone.identity(),
         "select": options.select,
         "epochs": len(context.history),
         "last": context.history[-1] if context.history else {},

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from ..precision import predicted
+from ..precision import in_full
 
 
 class Attention(nn.Module):
@@ -78,7 +78,7 @@ class HisToGeneNetwork(nn.Module):
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
-        return predicted(self.head, self.head_norm(x))
+        return in_full(self.head, self.head_norm(x))
 
 
 def flatten_patches(patches: Tensor, size: int) -> Tensor:

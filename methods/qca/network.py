@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ..precision import outside_autocast
+from ..precision import in_full, outside_autocast
 from .fsq import FSQ
 from .parameters import QCAParameters
 
@@ -59,12 +59,7 @@ class QCANetwork(nn.Module):
 
     def image_features(self, x: Tensor) -> Tensor:
         """H_img, (n, latent) (or (n, feature_dim) of a frozen encoder without adapter)."""
-        return self._adapted(x if self.backbone is None else self.backbone(x))
-
-    @outside_autocast
-    def _adapted(self, features: Tensor) -> Tensor:
-        found: Tensor = self.adapter(features)
-        return found
+        return in_full(self.adapter, x if self.backbone is None else self.backbone(x))
 
     @outside_autocast
     def encode(self, expression: Tensor) -> list[Tensor]:

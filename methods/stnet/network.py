@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..images import symmetries
-from ..precision import predicted
+from ..precision import in_full
 
 
 class STNetNetwork(nn.Module):
@@ -18,7 +18,7 @@ class STNetNetwork(nn.Module):
         self.classifier = nn.Linear(features, genes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return predicted(self.classifier, self.backbone(x))
+        return in_full(self.classifier, self.backbone(x))
 
     def averaged(self, x: Tensor) -> Tensor:
         """Mean prediction over the eight symmetries of each patch, the published test-time averaging."""

@@ -44,9 +44,11 @@ class ResolvedMethod:
         self, runtime: str, device: str, precision: str, folds: Sequence[Fold], max_epochs: int | None
     ) -> ResolvedMethod:
         """The same with the backbone's training steps run as the machine and the length of the training want it."""
+        if self.backbone is None:
+            return self
         epochs = getattr(self.spec.parameters, "epochs", 1)
         passes = min(len(fold.train) for fold in folds) * min(epochs, max_epochs or epochs)
-        return self.stepping(choose_steps(runtime, device, precision, passes))
+        return self.stepping(choose_steps(runtime, device, precision, self.backbone.name, passes))
 
     @property
     def backbone_weights(self) -> Weights | None:

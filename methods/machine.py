@@ -24,7 +24,9 @@ RUNTIMES = ("auto", "eager", "compiled", "openvino")
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 # Raised whenever what runs in bf16 changes; 2: layers that predict, and QCA but for its backbone, run in fp32.
 BF16_VERSION = 2
-# Training passes over a section from which compiling pays on a CPU: it takes a minute or two and saves some 30 ms an image.
+# Backbones whose fp32 training steps gain on a CPU from compiling, as measured (docs/performance.md); DenseNet-121 does not.
+COMPILED_BACKBONES = ("ctranspath", "resnet50")
+# Training passes over a section from which it pays: it takes about a minute and saves some 50 ms an image on two cores.
 COMPILE_FROM = 32
 
 
@@ -102,15 +104,16 @@ def choose_precision(precision: str, profile: str, device: str) -> Literal["bf16
     return "bf16" if precision == "bf16" else "fp32"
 
 
-def choose_steps(runtime: str, device: str, precision: str, passes: int) -> Literal["eager", "compiled"]:
+def choose_steps(runtime: str, device: str, precision: str, backbone: str, passes: int) -> Literal["eager", "compiled"]:
     """How a backbone that a method trains is run in its training steps; `passes` counts those over a section.
 
-    The runtimes "eager" and "compiled" are taken at their word. The others leave it to the machine: compiled in fp32 on a
-    CPU where `has_compiler` finds one, from COMPILE_FROM passes on. In bf16 compiling gains nothing there, and on a GPU it
-    is unmeasured.
+    The runtimes "eager" and "compiled" are taken at their word. The others leave it to the machine: COMPILED_BACKBONES in
+    fp32 on a CPU where `has_compiler` finds one, from COMPILE_FROM passes on. In bf16 compiling gains nothing there, and on
+    a GPU it is unmeasured.
     """
     name = runtime.partition(":")[0]
-    pays = name != "eager" and device == "cpu" and precision == "fp32" and passes >= COMPILE_FROM
+    gains = device == "cpu" and precision == "fp32" and backbone in COMPILED_BACKBONES
+    pays = name != "eager" and gains and passes >= COMPILE_FROM
     return "compiled" if name == "compiled" or (pays and has_compiler()) else "eager"
 
 

@@ -97,7 +97,7 @@ def test_long_training_of_a_backbone_is_planned_compiled_and_known_by_it(
     monkeypatch.setattr(machine, "has_compiler", lambda: True)
 
     def steps(epochs: int, **changes: object) -> tuple[set[str], set[str]]:
-        method = f"bleep[backbone=test_resnet,epochs={epochs}]"
+        method = f"bleep[epochs={epochs}]"
         plan = make_plan(
             options(data, methods=(method, "ridge"), profile="paper", encoder_weights=("random",), **changes)
         )

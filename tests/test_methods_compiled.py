@@ -91,12 +91,13 @@ def test_what_goes_wrong_is_named(
 def test_steps_are_compiled_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "has_compiler", lambda: True)
     long = machine.COMPILE_FROM
-    assert machine.choose_steps("auto", "cpu", "fp32", long) == "compiled"
-    assert machine.choose_steps("openvino", "cpu", "fp32", long) == "compiled"
-    assert machine.choose_steps("auto", "cpu", "fp32", long - 1) == "eager"
-    assert machine.choose_steps("auto", "cpu", "bf16", long) == "eager"
-    assert machine.choose_steps("auto", "cuda", "fp32", long) == "eager"
-    assert machine.choose_steps("eager:fp32", "cpu", "fp32", long) == "eager"
-    assert machine.choose_steps("compiled", "cuda", "bf16", 1) == "compiled"
+    assert machine.choose_steps("auto", "cpu", "fp32", "resnet50", long) == "compiled"
+    assert machine.choose_steps("openvino", "cpu", "fp32", "resnet50", long) == "compiled"
+    assert machine.choose_steps("auto", "cpu", "fp32", "resnet50", long - 1) == "eager"
+    assert machine.choose_steps("auto", "cpu", "bf16", "resnet50", long) == "eager"
+    assert machine.choose_steps("auto", "cuda", "fp32", "resnet50", long) == "eager"
+    assert machine.choose_steps("eager:fp32", "cpu", "fp32", "resnet50", long) == "eager"
+    assert machine.choose_steps("compiled", "cuda", "bf16", "resnet50", 1) == "compiled"
+    assert machine.choose_steps("auto", "cpu", "fp32", "densenet121", long) == "eager"
     monkeypatch.setattr(machine, "has_compiler", lambda: False)
-    assert machine.choose_steps("auto", "cpu", "fp32", long) == "eager"
+    assert machine.choose_steps("auto", "cpu", "fp32", "resnet50", long) == "eager"

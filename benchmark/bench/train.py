@@ -63,8 +63,8 @@ class _Timer:
     def __init__(self, described: MethodSpec, train: Cohort, epochs: int, precision: Precision, device: str) -> None:
         self._described, self._train, self._epochs = described, train, epochs
         self._precision, self._device = precision, device
-        tuned = described.cls.inputs(described.parameters).backbone is not None
-        self.compiled = tuned and choose_steps("auto", device, precision, COMPILE_FROM) == "compiled"
+        tuned = described.cls.inputs(described.parameters).backbone or ""
+        self.compiled = choose_steps("auto", device, precision, tuned, COMPILE_FROM) == "compiled"
         self.ours_s: list[float] = []
         self.plain_s: list[float] = []
 

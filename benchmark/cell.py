@@ -53,7 +53,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
     panel = open_panel(dataset, task.fold, ArrayCache(task.cache))
     check_leaks(task.fold, patients, contents, task.protocol.unit == "patient", panel)
 
-    resolved = resolve_task(task)
+    resolved = _resolve(task)
     parts = (*task.fold.train, *task.fold.validation, *task.fold.test)
     sections = sorted({part.section for part in parts})
     needs_patches = resolved.inputs.image
@@ -207,12 +207,12 @@ def record_crash(task: CellTask, failure: Failure) -> Record:
     """The failed record of a cell whose process died before it could write one."""
     cache = ArrayCache(task.cache)
     dataset = open_dataset(task.dataset, task.data_dir, cache)
-    resolved = resolve_task(task)
+    resolved = _resolve(task)
     base = base_record(task, resolved, dataset, open_panel(dataset, task.fold, cache), datetime.now(UTC))
     return write_cell(task.folder, base.model_copy(update={"failure": failure}), None, [])
 
 
-def resolve_task(task: CellTask) -> ResolvedMethod:
+def _resolve(task: CellTask) -> ResolvedMethod:
     """The cell's method, as the plan resolved it."""
     resolved = resolve_method(
         task.method, task.profile, task.encoder, task.weights, task.runtime, task.device, task.plugins

@@ -129,8 +129,7 @@ def _task(
     resolved = resolve_method(
         record.method.label, options.profile, options.encoder, options.weights, options.runtime, options.device, plugins
     )
-    if encoder is not None and not encoder.frozen:
-        resolved = resolved.stepping("compiled" if encoder.runtime == "compiled" else "eager")
+    resolved = resolved.stepping_for(options.runtime, options.device, options.precision, folds, options.max_epochs)
     task = cell_task(options, resolved, dataset, settled, fold, record.seed, options.device, cache)
     return task.model_copy(update={"threads": record.threads, "keep_models": False, "tuned": record.tuned})
 

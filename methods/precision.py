@@ -32,7 +32,7 @@ def outside_autocast(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def in_full(layer: nn.Module, x: Tensor) -> Tensor:
-    """The layer's output in float32, with autocast off; for layers that predict.
+    """The layer's output in float32, with autocast off; for layers that predict or quantise, which bf16 is too coarse for.
 
     bf16 has three digits: spots whose predictions differ by less would get the same, and validation could tell no epoch from
     another (seen with ST-Net's published rate, whose first epochs move predictions by 1e-5).

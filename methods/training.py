@@ -80,6 +80,7 @@ def run(
     prepare: Callable[[Tensor], Any] | None = None,
     monitor: Callable[[], Mapping[str, float]] | None = None,
     drop_last: bool = False,
+    summed: bool = False,
     memory_hint: str = "set a smaller batch_size",
 ) -> None:
     """Train in place; the network ends in evaluation mode, in the state of the best epoch on validation.
@@ -94,6 +95,8 @@ def run(
         prepare: from row numbers, int64 (batch,) on the host, to what `loss` gets; runs in a thread, one batch ahead.
         monitor: further figures at the end of an epoch, in evaluation mode without gradients.
         drop_last: leave out the last, smaller batch where there is a full one (for losses over pairs in a batch).
+        summed: step by the loss summed over the rows, as a share of the full `batch_size * accumulate` rows: the last,
+            shorter batch weighs by its rows. Otherwise each step is by a mean, whatever its rows.
         memory_hint: what to change where a batch does not fit.
 
     Raises:
@@ -124,6 +127,7 @@ def run(
                     pool=pool,
                     parameters=parameters,
                     context=context,
+                    summed=summed,
                 )
                 _check(figures["loss"], epoch, parameters)
                 network.eval()
@@ -153,6 +157,7 @@ def _epoch(
     pool: ThreadPoolExecutor,
     parameters: TrainingParameters,
     context: FitContext,
+    summed: bool,
 ) -> dict[str, float]:
     """One pass; the mean of the loss and of its figures over the batches, weighted by their rows."""
     import torch
@@ -168,7 +173,8 @@ def _epoch(
         with arithmetic(context), watched:
             value, figures = loss(batch)
         group = min(parameters.accumulate, len(batches) - i // parameters.accumulate * parameters.accumulate)
-        (value / group).backward()
+        weight = len(rows) / (parameters.batch_size * parameters.accumulate) if summed else 1 / group
+        (value * weight).backward()
         if (i + 1) % parameters.accumulate == 0 or i + 1 == len(batches):
             if parameters.clip_norm:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), parameters.clip_norm)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from qbench.errors import MethodError
 from qbench.methods import registry
-from qbench.methods.images import symmetries
+from qbench.methods.encoders.build import build_network
+from qbench.methods.images import PatchSource, symmetries
 from qbench.methods.method import FitContext, Inputs
 from qbench.methods.stnet.method import channel_statistics
 from qbench.methods.stnet.network import STNetNetwork, initialise
@@ -82,6 +83,49 @@ def test_pixels_train_and_reload(tmp_path):
         )
     )
     np.testing.assert_allclose(alone.detach().numpy(), prediction[:1], rtol=1e-4, atol=1e-5)
+
+
+def published_step(weight, bias, features, target, rate):
+    """One step of plain descent on the published loss, the squared error summed over the batch's spots, over genes."""
+    error = features @ weight.T + bias - target
+    return weight - rate * 2 / target.shape[1] * error.T @ features, bias - rate * 2 / target.shape[1] * error.sum(0)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 1), (2, 2), (16, 1)])
+def test_a_shorter_batch_takes_the_published_smaller_step(batch_size: int, accumulate: int):
+    train = linear_cohort(0, {"A1": 6})  # a full step of four spots and a short one of two; or a short one alone
+    settings = {"batch_size": batch_size, "accumulate": accumulate, "momentum": 0.0, "learning_rate": 0.05}
+    method, context = registry.spec("stnet", settings).build(), FitContext(seed=3, max_epochs=1)
+    method.fit(train, None, context)
+
+    x = np.asarray(train.features(), dtype=np.float64)
+    z, y = (x - x.mean(0)) / x.std(0), train.target.astype(np.float64)
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(3)).numpy()
+    full = batch_size * accumulate
+    weight, bias = np.zeros((9, 12)), y.mean(0)
+    for start in range(0, 6, full):
+        rows = order[start : start + full]
+        weight, bias = published_step(weight, bias, z[rows], y[rows], 0.05 / full)
+    np.testing.assert_allclose(method.network.classifier.weight.detach(), weight, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(method.network.classifier.bias.detach(), bias, rtol=1e-5)
+    assert context.history[0]["loss"] > 0
+
+
+def test_the_paper_profile_steps_by_the_sum_too():
+    train = linear_cohort(0, {"A1": 5}, patch=32)
+    settings = {**PIXELS, "augment": False, "momentum": 0.0, "learning_rate": 0.5}
+    method = registry.spec("stnet", settings, "paper").build()
+    method.fit(train, None, FitContext(backbone="random", max_epochs=1))
+
+    # The last layer starts at zero weight, so the first step leaves the backbone as it was drawn.
+    mean, sd = channel_statistics(train)
+    images = PatchSource(train.patches(), mean, sd, torch.device("cpu")).ready(
+        torch.from_numpy(np.asarray(train.patches())), training=False
+    )
+    backbone = build_network("resnet18", "random", seed=0, image_size=32).train()
+    features = backbone(images).detach().numpy()
+    weight, _ = published_step(np.zeros((9, 512)), train.target.mean(0), features, train.target, 0.5 / 8)
+    np.testing.assert_allclose(method.network.classifier.weight.detach(), weight, rtol=1e-3, atol=1e-5)
 
 
 def test_a_backbone_without_weights_names_the_option():

@@ -40,9 +40,13 @@ class STNetParameters(TrainingParameters):
 
 
 class STNet(ImageMethod):
-    """Mean squared error regression; the last layer starts with zero weight and the training mean as bias."""
+    """Mean squared error regression; the last layer starts with zero weight and the training mean as bias.
+
+    The published loss is a sum over the batch, so the last, shorter batch of an epoch takes a proportionally smaller step.
+    """
 
     name = "stnet"
+    version = 2
     Parameters = STNetParameters
     network: STNetNetwork
 
@@ -76,7 +80,7 @@ class STNet(ImageMethod):
             validate = None
             if validation is not None:
                 validate = validator(network, self._image.source(validation, device), validation)
-            run(network, len(train), loss, p, context, validate=validate, prepare=prepare)
+            run(network, len(train), loss, p, context, validate=validate, prepare=prepare, summed=True)
 
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         from ..images import device_of, run_batches

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 60  # known names that a sentence can hold
+
 
 class QbenchError(Exception):
     """Base of every error that the command line prints as one sentence (no traceback)."""
@@ -33,9 +35,13 @@ class IntegrityError(QbenchError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
-    """An error for an unknown name that lists the known ones, the closest first."""
+    """An error for an unknown name: the closest known one, then all of them, or a few and their number if they are many."""
     names = sorted(known)
     folded = {known_name.lower(): known_name for known_name in names}  # "a1" means A1, not B1
     close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     hint = f" Did you mean '{folded[close[0]]}'?" if close else ""
-    return ConfigurationError(f"There is no {kind} named '{name}'.{hint} Known: {', '.join(names) or 'none'}.")
+    listed = ", ".join(names) or "none"
+    if len(names) > _LISTED:
+        near = [folded[each] for each in difflib.get_close_matches(name.lower(), folded, n=8, cutoff=0.3)]
+        listed = ", ".join([*near, f"{len(names) - len(near):,} others"])
+    return ConfigurationError(f"There is no {kind} named '{name}'.{hint} Known: {listed}.")

@@ -99,17 +99,22 @@ def with_ceilings(tables: Sequence[Table], folders: Mapping[str, Path]) -> list[
 
 
 def table_ceiling(table: Table, folders: Mapping[str, Path]) -> Ceiling | None:
-    """The ceiling of a table's folds, each from any one of its cells; None where no predictions are stored.
+    """The ceiling of a table's folds, each from any one of its cells; None where one has no stored predictions.
 
     Results are kept in `.ceilings` of the protocol's folder, keyed by the data, the split and the panel.
     """
     cells: dict[str, Record] = {}
     patients: dict[str, str] = {}
+    due: set[str] = set()
     for row in table.rows:
         for record in row.records:
-            if record.status == "done" and record.cell in folders and set(record.scores) & set(row.patients):
-                cells.setdefault(record.fold.name, record)
+            if record.status == "done" and set(record.scores) & set(row.patients):
+                due.add(record.fold.name)
+                if record.cell in folders:
+                    cells.setdefault(record.fold.name, record)
         patients |= row.patients
+    if cells.keys() != due:  # a mean over some of the folds is not what the rows can be held against
+        return None
     by_section: dict[str, dict[str, float]] = {name: {} for name in LISTS}
     genes: dict[str, dict[str, float]] = {}
     for record in cells.values():

@@ -39,8 +39,8 @@ class StoredPredictions:
 
 
 def folders_by_cell(found: Iterable[tuple[Path, Record]]) -> dict[str, Path]:
-    """Cell identity -> its folder, of what `find_records` returned."""
-    return {record.cell: folder for folder, record in found}
+    """Cell identity -> its folder, of what `find_records` returned; folders that hold a record alone are left out."""
+    return {record.cell: folder for folder, record in found if any(p.name != "record.json" for p in folder.iterdir())}
 
 
 def read_predictions(folder: Path, genes: Sequence[str] | None = None) -> StoredPredictions:

@@ -1,23 +1,27 @@
 """Figures are drawn from stored files, leave out what is not there, and are the same each time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from qbench.errors import QbenchError
+from qbench.errors import ConfigurationError, QbenchError
 from qbench.leaderboard.ceiling import with_ceilings
 from qbench.leaderboard.codes import perplexity
 from qbench.leaderboard.figures.ablation import ablations, sweeps
 from qbench.leaderboard.figures.canvas import COLOURS, new_figure, save
+from qbench.leaderboard.figures.choose import choose_rows
 from qbench.leaderboard.figures.codebook import features_and_codes
 from qbench.leaderboard.figures.distributions import count_bins, of_gene
 from qbench.leaderboard.figures.draw import draw_figures
 from qbench.leaderboard.figures.entropy import by_weight
+from qbench.leaderboard.figures.per_gene import per_gene
 from qbench.leaderboard.figures.tissue import on_tissue
 from qbench.leaderboard.record import find_records
 from qbench.leaderboard.stored import folders_by_cell, read_scores
 from qbench.leaderboard.summarise import summarise
 
-from .leaderboard_factory import simple
+from .leaderboard_factory import record, simple
 from .leaderboard_runs import make_runs
 
 
@@ -84,6 +88,83 @@ def test_a_fixed_scale_is_shared_and_an_own_one_is_not(runs):
     assert len(set(fixed)) == 1
     assert fixed[0][0] == 0
     assert len(set(own)) == 3
+
+
+EIGHT = {f"m{i}": i / 10 for i in range(1, 9)}
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory):
+    """Eight methods on patient A, of which m8 alone is on patient B too."""
+    folder = tmp_path_factory.mktemp("eight")
+    make_runs(folder, EIGHT, patients="A", sections=1)
+    make_runs(folder, {"m8": 0.8}, patients="B", sections=1)
+    return load(folder)
+
+
+def drawn_titles(figure):
+    return [axes.get_title() for axes in figure.axes if axes.get_title()]
+
+
+def test_every_row_asked_for_is_in_every_figure(eight):
+    [table], folders = eight
+    rows, notes = choose_rows(table, ["m8", *list(EIGHT)[:7]], folders)
+    assert [row.title for row in rows] == ["m8", *list(EIGHT)[:7]]
+    assert sum("drawn from the cells it has" in note for note in notes) == 7  # all but m8 lack patient B
+    assert drawn_titles(on_tissue(table, rows, "A1", ["ERBB2"], folders, "fixed")) == ["truth", *(r.title for r in rows)]
+    beside = on_tissue(table, rows, "B1", ["ERBB2"], folders, "fixed")
+    assert drawn_titles(beside) == ["truth", *(r.title for r in rows)]
+    assert sum(text.get_text() == "no cell" for axes in beside.axes for text in axes.texts) == 7
+    curves = of_gene(table, rows, "ERBB2", folders).axes[-1]
+    assert [text.get_text() for text in curves.get_legend().get_texts()] == ["truth", *(r.title for r in rows)]
+    looks = {(line.get_color(), line.get_linestyle()) for line in curves.lines}
+    assert len(looks) == 9  # told apart, more than there are colours
+    violins = per_gene(table, rows, folders).axes[0]
+    assert [label.get_text() for label in violins.get_xticklabels()] == [*(r.title for r in rows), "ceiling"]
+
+
+def test_rows_are_asked_for_by_label_or_by_method(tmp_path):
+    make_runs(tmp_path, {"qca": 0.8})
+    [table], folders = load(tmp_path)
+    tuned = [replace(row, key="x", method="qca[alpha=0.5]", rank=None) for row in table.rows]
+    table = replace(table, rows=(*table.rows, *tuned))
+    assert [row.method for row in choose_rows(table, ["qca"], folders)[0]] == ["qca"]
+    assert [row.method for row in choose_rows(table, ["qca[alpha=0.5]"], folders)[0]] == ["qca[alpha=0.5]"]
+    only = replace(table, rows=tuple(tuned))
+    assert [row.method for row in choose_rows(only, ["qca"], folders)[0]] == ["qca[alpha=0.5]"]
+
+
+def test_without_names_the_five_best_are_drawn_and_the_others_named(tmp_path):
+    make_runs(tmp_path, EIGHT, patients="A", sections=1)
+    [table], folders = load(tmp_path)
+    rows, [note] = choose_rows(table, [], folders)
+    assert [row.rank for row in rows] == [1, 2, 3, 4, 5]
+    assert all(row.title in note for row in table.rows if row not in rows)
+    said = []
+    draw_figures([table], folders, tmp_path / "f", [], lambda what, *_: said.append(what))
+    assert note in said
+
+
+def test_a_row_that_nobody_has_or_that_failed_is_refused(eight, tmp_path):
+    [table], folders = eight
+    with pytest.raises(ConfigurationError, match="no row named 'm9'. Did you mean 'm"):
+        draw_figures([table], folders, tmp_path, [], methods=["m9"])
+    [failed] = summarise([record("bleep", "A", failed="no loss")])
+    with pytest.raises(ConfigurationError, match=r"bleep to draw, found none stored \(1 of 1 cells failed\)"):
+        draw_figures([table, failed], folders, tmp_path, [], methods=["m1", "bleep"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_entropy_takes_the_weights_of_a_row_that_is_not_asked_for(tmp_path):
+    make_runs(tmp_path, EIGHT, patients="A", sections=1)
+    [table], folders = load(tmp_path)
+    genes = len(read_scores(next(iter(folders.values()))).query("level == 'section'"))
+    weight = np.random.default_rng(1).random(genes)
+    make_runs(tmp_path, {"qca": 0.9}, patients="A", sections=1, diagnostics={"gene_weight_l1": weight})
+    [table], folders = load(tmp_path)
+    rows, _ = choose_rows(table, list(EIGHT), folders)
+    lines = [line.get_label() for line in by_weight(table, rows, folders).axes[0].lines]
+    assert lines == ["truth", "qca", *EIGHT]
 
 
 def test_what_is_not_stored_is_not_drawn(runs):

@@ -28,7 +28,7 @@ def add(app: typer.Typer) -> None:
         "qbench leaderboard runs --format html --output board.html --data-dir her2st",
     )(leaderboard)
     app.command("compare", epilog="Example: qbench compare qca ridge --figure pcc_heg")(compare)
-    app.command("figures", epilog="Example: qbench figures --genes PTPRF,TRAF4,ERBB2 --to figures")(figures)
+    app.command("figures", epilog="Example: qbench figures --methods qca,bleep,ridge --genes PTPRF,TRAF4,ERBB2")(figures)
     app.command("verify", epilog="Example: qbench verify runs")(verify)
 
 
@@ -52,18 +52,21 @@ def leaderboard(
     as_json: flags.Json = False,
 ) -> None:
     """Rank what the runs folder holds: one table per protocol and track, never merged."""
-    tables, folders = _read(out or runs, reference, ceilings=detail or form == "html" or _is_html(output))
     form = "json" if as_json else form
-    if form is None and output is None:
+    if form is None and output is not None:
+        form = _by_suffix(output)
+    if form is not None and form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    if genes is not None and form != "html":
+        raise ConfigurationError("--genes chooses the maps of the page, found another format; add --format html.")
+    tables, folders = _read(out or runs, reference, ceilings=detail or form in ("html", "json"))
+    if form is None:
         from rich.console import Console
 
         from ...leaderboard.terminal import print_tables
 
         print_tables(tables, Console(highlight=False), detail)
         return
-    form = form or _by_suffix(output)
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
     if form == "html":
         text = _page(tables, folders, genes, data_dir, dataset)
     else:
@@ -108,33 +111,35 @@ def compare(
 def figures(
     runs: Runs = Path("runs"),
     to: Annotated[Path, typer.Option("--to", help="Folder for the PNG and SVG files.")] = Path("figures"),
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--methods", "-m", help="Rows to draw, all of them; the five best of each table without it."),
+    ] = None,
     genes: Genes = None,
     out: flags.Out = None,
     quiet: flags.Quiet = False,
 ) -> None:
     """Draw genes on the tissue, distributions, PCC by gene, entropy, codebook and ablations, from stored predictions."""
     from ...leaderboard.figures.draw import GENES, draw_figures
+    from ...leaderboard.genes import check_genes, fold_panels
+    from ...methods.registry import split_list
 
     tables, folders = _read(out or runs)
-    chosen = _genes(genes) or GENES
-    panel = {
-        gene
-        for table in tables
-        for row in table.rows
-        for record in row.records
-        for gene in record_genes(folders, record.cell)
-    }
-    absent = [gene for gene in chosen if gene not in panel]
-    if genes is not None and absent:
-        raise ConfigurationError(
-            f"No panel in {out or runs} has {', '.join(absent)}; choose genes of the panel ('qbench protocol export' lists them)."
-        )
+    chosen = _genes(genes)
+    notes = check_genes(chosen, tables, folders)
+    if genes is None:  # the paper's three, where a panel has them
+        panel = {gene for table in tables for genes_of in fold_panels(table, folders).values() for gene in genes_of}
+        chosen = [gene for gene in GENES if gene in panel]
 
     def progress(what: str, done: int, total: int) -> None:
         if not quiet:
             typer.echo(what, err=True)
 
-    paths = draw_figures(tables, folders, to, [gene for gene in chosen if gene in panel], progress)
+    for note in notes:
+        typer.echo(note, err=True)
+    titles = {row.title for table in tables for row in table.rows}  # a title may hold commas
+    named = [name for text in methods or () for name in ([text] if text in titles else split_list(text))]
+    paths = draw_figures(tables, folders, to, chosen, progress, named)
     typer.echo(f"{len(paths)} files in {to}")
 
 
@@ -188,9 +193,12 @@ def _page(
     tables: list[Table], folders: dict[str, Path], genes: str | None, data_dir: Path | None, dataset: str | None
 ) -> str:
     from ...datasets.registry import card
+    from ...leaderboard.genes import check_genes
     from ...leaderboard.page import render_page
     from ..thumbnails import make_thumbnails
 
+    for note in check_genes(_genes(genes), tables, folders):
+        typer.echo(note, err=True)
     cards = {} if dataset is None else {card(dataset).name: dataset}
     thumbnails, notes = make_thumbnails(tables, data_dir, cards)
     for note in notes:
@@ -198,24 +206,10 @@ def _page(
     return render_page(tables, folders, thumbnails, _genes(genes))
 
 
-def record_genes(folders: dict[str, Path], cell: str) -> tuple[str, ...]:
-    """The panel of a cell, from its stored scores; empty where they are not stored."""
-    import pyarrow.parquet as pq
-
-    path = folders[cell] / "scores.parquet" if cell in folders else None
-    if path is None or not path.is_file():
-        return ()
-    return tuple(dict.fromkeys(pq.read_table(path, columns=["gene"])["gene"].to_pylist()))
-
-
 def _genes(text: str | None) -> list[str]:
     return [gene.strip() for gene in (text or "").split(",") if gene.strip()]
 
 
-def _is_html(output: Path | None) -> bool:
-    return output is not None and output.suffix.lower() in (".html", ".htm")
-
-
-def _by_suffix(output: Path | None) -> str:
-    suffix = "" if output is None else output.suffix.lower().lstrip(".")
+def _by_suffix(output: Path) -> str:
+    suffix = output.suffix.lower().lstrip(".")
     return {"tex": "latex", "markdown": "md", "htm": "html"}.get(suffix, suffix or "md")

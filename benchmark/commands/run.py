@@ -65,6 +65,7 @@ def run(
     verbose: flags.Verbose = False,
 ) -> None:
     """Train, predict, score and rank methods on the folds of a protocol."""
+    from ...leaderboard.ceiling import with_ceilings
     from ...leaderboard.export import tables_json
     from ...leaderboard.summarise import summarise
     from ..options import read_options
@@ -86,7 +87,8 @@ def run(
     records = execute(plan, make_reporter(quiet or as_json, verbose))
     tables = summarise(records)
     if as_json:
-        print(json.dumps(tables_json(tables), indent=1))
+        folders = {cell.task.cell: cell.task.folder for cell in plan.cells}
+        print(json.dumps(tables_json(with_ceilings(tables, folders)), indent=1))
     else:
         from rich.console import Console
 

@@ -44,8 +44,10 @@ def score(
     quiet: flags.Quiet = False,
 ) -> None:
     """Score predictions under the folds and panels of 'qbench protocol export'; the row is marked external."""
+    from ...leaderboard.ceiling import with_ceilings
     from ...leaderboard.export import tables_json
     from ...leaderboard.record import find_records
+    from ...leaderboard.stored import folders_by_cell
     from ...leaderboard.summarise import summarise
     from ..external import score_predictions
     from ..options import read_options
@@ -58,12 +60,11 @@ def score(
     records, notes = score_predictions(predictions, name or predictions.name.split(".")[0], scale, options)
     # Beside what else was run on the same protocol and track, for that is what the row is compared with.
     first = records[0]
-    beside = [
-        r for _, r in find_records(options.out) if (r.protocol.hash, r.track) == (first.protocol.hash, first.track)
-    ]
+    stored = find_records(options.out)
+    beside = [r for _, r in stored if (r.protocol.hash, r.track) == (first.protocol.hash, first.track)]
     tables = summarise(beside)
     if as_json:
-        print(json.dumps(tables_json(tables), indent=1))
+        print(json.dumps(tables_json(with_ceilings(tables, folders_by_cell(stored))), indent=1))
         return
     from rich.console import Console
 

@@ -57,6 +57,16 @@ def colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
+def stroke(index: int) -> dict[str, Any]:
+    """Colour and dashes of a line: once the colours are used up they come again, dashed otherwise."""
+    return {"color": colour(index), "linestyle": ("-", "--", ":", "-.")[index // len(COLOURS) % 4]}
+
+
+def hatch(index: int) -> str:
+    """Hatching of a bar: none for the first colours, then another each time they come again."""
+    return ("", "///", "...", "xxx")[index // len(COLOURS) % 4]
+
+
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `name`.png (200 dpi) and `name`.svg, each under a temporary name first; the name is made safe for files.
 

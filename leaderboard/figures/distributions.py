@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..stored import read_predictions
 from ..table import Row, Table
-from .canvas import TRUTH, colour, new_figure, style
+from .canvas import TRUTH, colour, hatch, new_figure, stroke, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,11 +23,11 @@ def of_gene(table: Table, rows: Sequence[Row], gene: str, folders: Mapping[str, 
     All test spots of all folds, the lowest seed of each row. None where the gene is not stored. Only the `counts` target
     has counts; for `proportion` the left panel is left out.
     """
-    values = {row.title: _prediction(row, gene, folders) for row in rows}
-    values = {title: found for title, found in values.items() if len(found[0])}
+    found = {row.title: _prediction(row, gene, folders) for row in rows}
+    values = {title: pair for title, pair in found.items() if len(pair[0])}
     if not values:
         return None
-    truth = next(iter(values.values()))[1]
+    truth = max((pair[1] for pair in values.values()), key=len)  # of a row that has all folds, if one has
     counts = table.protocol.target == "counts"
     with style():
         figure = new_figure(8.0 if counts else 4.4, 3.2)
@@ -36,11 +36,13 @@ def of_gene(table: Table, rows: Sequence[Row], gene: str, folders: Mapping[str, 
             _bars(axes[0], {"truth": truth, **{t: v[0] for t, v in values.items()}})
             axes[0].set(xlabel=f"{gene}, count", ylabel="share of spots")
         last = axes[-1]
-        for i, (title, found) in enumerate({"truth": (truth, truth), **values}.items()):
-            ordered = np.sort(found[0])
+        for i, (title, pair) in enumerate({"truth": (truth, truth), **values}.items()):
+            ordered = np.sort(pair[0])
             share = np.arange(1, len(ordered) + 1) / len(ordered)
-            line = {"color": TRUTH, "lw": 2.2} if title == "truth" else {"color": colour(i - 1), "lw": 1.5}
+            line = {"color": TRUTH, "lw": 2.2} if title == "truth" else {**stroke(i - 1), "lw": 1.5}
             last.step(ordered, share, where="post", label=title, **line)
+        for title in [title for title in found if title not in values]:
+            last.plot([], [], " ", label=f"{title} (none stored)")
         last.set(xlabel=f"{gene}, log1p", ylabel="share of spots at or below", ylim=(0, 1.01))
         last.legend(loc="lower right")
     return figure
@@ -53,7 +55,8 @@ def _bars(axes: Any, values: Mapping[str, NDArray[np.float32]]) -> None:
     for i, (title, found) in enumerate(counts.items()):
         share = np.bincount(np.searchsorted(edges, found, side="right") - 1, minlength=len(edges)) / len(found)
         place = np.arange(len(edges)) - 0.4 + width * (i + 0.5)
-        axes.bar(place, share, width, label=title, color=TRUTH if title == "truth" else colour(i - 1))
+        shade = TRUTH if title == "truth" else colour(i - 1)
+        axes.bar(place, share, width, label=title, color=shade, hatch=hatch(max(0, i - 1)), edgecolor="white", lw=0)
     tilted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(labels) > 6 else {}
     axes.set_xticks(range(len(labels)), labels, **tilted)
 

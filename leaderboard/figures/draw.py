@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..table import Row, Table
 from .ablation import ablations, sweeps
 from .canvas import save
+from .choose import check_methods, choose_rows
 from .codebook import features_and_codes
 from .distributions import of_gene
 from .entropy import by_weight
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GENES = ("PTPRF", "TRAF4", "ERBB2")  # Figure 3 of the QCA paper, and the amplified gene
-METHODS = 5
 Progress = Callable[[str, int, int], None]
 
 
@@ -29,20 +30,28 @@ def draw_figures(
     output: Path,
     genes: Sequence[str] = GENES,
     progress: Progress | None = None,
+    methods: Sequence[str] = (),
 ) -> list[Path]:
     """Write all figures of all tables, PNG and SVG, into `output`/<dataset>-<protocol>-<target>-<track>-<hash>.
 
-    Tissue figures show one section a patient, the first by id; methods are the five best ranked rows. Figures whose data
-    are not stored are left out.
+    Tissue figures show one section a patient, the first by id. `methods` are labels, or names for all their settings:
+    each of them is in every figure that it has data for, and `progress` is told where it has none. Without any they are
+    the five best ranked rows, and every complete row in the ablations. Figures whose data are not stored are left out.
 
     Raises:
+        ConfigurationError: a method that no table has, or nothing stored of it.
         QbenchError: the folder cannot be written.
     """
+    check_methods(tables, methods, folders)
     paths: list[Path] = []
     for done, table in enumerate(tables):
         p = table.protocol
         folder = output / f"{p.dataset}-{p.name}-{p.target}-{table.track}-{p.hash[:8]}"
-        for name, figure in _figures(table, folders, genes):
+        rows, notes = choose_rows(table, methods, folders)
+        for note in notes:
+            if progress is not None:
+                progress(note, done, len(tables))
+        for name, figure in _figures(replace(table, rows=tuple(rows)) if methods else table, rows, folders, genes):
             if progress is not None:
                 progress(f"{table.title}: {name}", done, len(tables))
             if figure is not None:
@@ -50,18 +59,18 @@ def draw_figures(
     return paths
 
 
-def _figures(table: Table, folders: Mapping[str, Path], genes: Sequence[str]) -> Iterator[tuple[str, Figure | None]]:
-    rows = [row for row in table.rows if row.rank is not None][:METHODS]
+def _figures(
+    table: Table, rows: Sequence[Row], folders: Mapping[str, Path], genes: Sequence[str]
+) -> Iterator[tuple[str, Figure | None]]:
     for section in _first_sections(rows):
         yield f"tissue-{section}-fixed", on_tissue(table, rows, section, genes, folders, "fixed")
         yield f"tissue-{section}-own", on_tissue(table, rows, section, genes, folders, "own")
     for gene in genes:
         yield f"distribution-{gene}", of_gene(table, rows, gene, folders)
     yield "pcc-by-gene", per_gene(table, rows, folders)
-    yield "entropy-by-weight", by_weight(table, [row for row in table.rows if row.complete], folders)
+    yield "entropy-by-weight", by_weight(table, rows, folders)
     for row in table.rows:
-        if row.complete:
-            yield f"codebook-{row.title}", features_and_codes(row, folders)
+        yield f"codebook-{row.title}", features_and_codes(row, folders)
     yield from ablations(table).items()
     yield from sweeps(table).items()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..record import Record
 from ..stored import read_diagnostics, read_scores
 from ..table import Row, Table
-from .canvas import COLOURS, TRUTH, colour, new_figure, style
+from .canvas import TRUTH, new_figure, stroke, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,14 +24,13 @@ BINS = 5
 def by_weight(table: Table, rows: Sequence[Row], folders: Mapping[str, Path]) -> Figure | None:
     """Mean entropy in bits within fifths of the genes by weight, truth and each row; None without QCA's weights.
 
-    The weights are those of the row with the fewest settings that stores them, fold by fold; the other rows are put in
-    the same bins. Drawn are that row and the first five of the others.
+    The weights are those of the row with the fewest settings that stores them, fold by fold, of `rows` first, else of the
+    table; every row is put in its bins and drawn.
     """
-    weighted = [row for row in rows if any(_weight(record, folders) is not None for record in row.records)]
-    source = min(weighted, key=lambda row: len(row.settings), default=None)
+    source = _source(rows, folders) or _source([row for row in table.rows if row.complete], folders)
     if source is None or table.protocol.target != "counts":
         return None
-    rows = [source, *[row for row in rows if row is not source][: len(COLOURS) - 2]]
+    rows = [source, *[row for row in rows if row is not source]]
     bins = {r.fold.name: _bins(_weight(r, folders)) for r in source.records if _weight(r, folders) is not None}
     lines = {row.title: _line(row, bins, folders, "entropy_prediction") for row in rows}
     truth = _line(source, bins, folders, "entropy_truth")
@@ -39,8 +38,9 @@ def by_weight(table: Table, rows: Sequence[Row], folders: Mapping[str, Path]) ->
         figure = new_figure(5.8, 3.3)
         axes: Any = figure.subplots()
         axes.plot(range(1, BINS + 1), truth, "o-", color=TRUTH, lw=2.2, label="truth")
-        for i, (title, line) in enumerate((t, v) for t, v in lines.items() if not np.isnan(v).all()):
-            axes.plot(range(1, BINS + 1), line, "o-", color=colour(i), lw=1.5, ms=4, label=title)
+        for i, (title, line) in enumerate(lines.items()):
+            named = f"{title} (none stored)" if np.isnan(line).all() else title
+            axes.plot(range(1, BINS + 1), line, "o", **stroke(i), lw=1.5, ms=4, label=named)
         axes.set_xticks(range(1, BINS + 1), ["least", *[""] * (BINS - 2), "most"])
         axes.set(
             xlabel=f"genes in fifths by weight of {source.title}'s input layer",
@@ -49,6 +49,11 @@ def by_weight(table: Table, rows: Sequence[Row], folders: Mapping[str, Path]) ->
         )
         figure.legend(loc="outside right upper")
     return figure
+
+
+def _source(rows: Sequence[Row], folders: Mapping[str, Path]) -> Row | None:
+    weighted = [row for row in rows if any(_weight(record, folders) is not None for record in row.records)]
+    return min(weighted, key=lambda row: len(row.settings), default=None)
 
 
 def _weight(record: Record, folders: Mapping[str, Path]) -> NDArray[np.float64] | None:

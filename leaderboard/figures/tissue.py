@@ -18,14 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def cells_of(table: Table, rows: Sequence[Row], section: str, folders: Mapping[str, Path]) -> list[tuple[Row, Record]]:
-    """The stored cell of each row that predicts a section, its lowest seed; rows without one are left out."""
-    out = []
-    for row in rows:
-        found = [r for r in row.records if r.status == "done" and section in r.fold.test and r.cell in folders]
-        if found:
-            out.append((row, min(found, key=lambda record: record.seed)))
-    return out
+def cell_of(row: Row, section: str, folders: Mapping[str, Path]) -> Record | None:
+    """The stored cell of a row that predicts a section, its lowest seed."""
+    found = [r for r in row.records if r.status == "done" and section in r.fold.test and r.cell in folders]
+    return min(found, key=lambda record: record.seed, default=None)
 
 
 def on_tissue(
@@ -38,29 +34,35 @@ def on_tissue(
 ) -> Figure | None:
     """A line a gene, a column for the truth and each row; None where no cell or gene of them is stored.
 
+    A row that has no cell of this section keeps its column, empty, and says so.
     `fixed`: truth and methods share a gene's colour scale, so a shrunken prediction looks shrunken. `own`: each panel
     from its least to its largest value, so a right pattern of the wrong size is seen too. Predictions are unrounded.
     """
-    cells = cells_of(table, rows, section, folders)
-    stored = [read_predictions(folders[record.cell], genes) for _, record in cells]
-    if not stored or not stored[0].genes:
+    cells = [cell_of(row, section, folders) for row in rows]
+    stored = [None if cell is None else read_predictions(folders[cell.cell], genes) for cell in cells]
+    first = next((s for s in stored if s is not None), None)
+    if first is None or not first.genes:
         return None
-    known, at = stored[0].genes, stored[0].sections == section
-    titles = ["truth", *(row.title for row, _ in cells)]
-    panels = [stored[0].truth[at], *(s.prediction[s.sections == section] for s in stored)]
-    correlations = [_correlations(folders[record.cell], section) for _, record in cells]
-    xy, radius = _positions(stored[0], at)
+    known, at = first.genes, first.sections == section
+    titles = ["truth", *(row.title for row in rows)]
+    panels = [first.truth[at], *(None if s is None else s.prediction[s.sections == section] for s in stored)]
+    correlations = [{} if cell is None else _correlations(folders[cell.cell], section) for cell in cells]
+    xy, radius = _positions(first, at)
     with style():
         figure = new_figure(1.9 * len(panels) + 0.7, 1.9 * len(known) + 0.5)
         grid: Any = figure.subplots(len(known), len(panels), squeeze=False)
         for i, gene in enumerate(known):
-            top = max(float(values[:, i].max()) for values in panels) or 1.0
+            top = max(float(values[:, i].max()) for values in panels if values is not None) or 1.0
             for j, values in enumerate(panels):
+                if i == 0:
+                    grid[i][j].set_title(titles[j])
+                if values is None:
+                    grid[i][j].text(0.5, 0.5, "no cell", transform=grid[i][j].transAxes, ha="center", va="center")
+                    grid[i][j].set_axis_off()
+                    continue
                 own = values[:, i]
                 limits = (0.0, top) if scale == "fixed" else (float(own.min()), float(own.max()) or 1.0)
                 drawn = _panel(grid[i][j], xy, radius, own, limits)
-                if i == 0:
-                    grid[i][j].set_title(titles[j])
                 if j == 0:
                     grid[i][j].text(
                         -0.08, 0.5, gene, transform=grid[i][j].transAxes, rotation=90, va="center", ha="right"
@@ -68,8 +70,10 @@ def on_tissue(
                 else:
                     r = correlations[j - 1].get(gene, 0.0)
                     grid[i][j].text(0.5, -0.02, f"PCC {r:.2f}", transform=grid[i][j].transAxes, ha="center", va="top")
-                if scale == "own" or j == len(panels) - 1:
-                    figure.colorbar(drawn, ax=grid[i][j] if scale == "own" else list(grid[i]), shrink=0.7, pad=0.02)
+                if scale == "own":
+                    figure.colorbar(drawn, ax=grid[i][j], shrink=0.7, pad=0.02)
+            if scale == "fixed":
+                figure.colorbar(drawn, ax=list(grid[i]), shrink=0.7, pad=0.02)
         kind = "one scale a gene" if scale == "fixed" else "each panel its own scale"
         figure.suptitle(f"{section}: {table.protocol.target} target, log1p, {kind}", fontsize=10)
     return figure

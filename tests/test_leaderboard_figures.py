@@ -111,7 +111,10 @@ def test_every_row_asked_for_is_in_every_figure(eight):
     rows, notes = choose_rows(table, ["m8", *list(EIGHT)[:7]], folders)
     assert [row.title for row in rows] == ["m8", *list(EIGHT)[:7]]
     assert sum("drawn from the cells it has" in note for note in notes) == 7  # all but m8 lack patient B
-    assert drawn_titles(on_tissue(table, rows, "A1", ["ERBB2"], folders, "fixed")) == ["truth", *(r.title for r in rows)]
+    assert drawn_titles(on_tissue(table, rows, "A1", ["ERBB2"], folders, "fixed")) == [
+        "truth",
+        *(r.title for r in rows),
+    ]
     beside = on_tissue(table, rows, "B1", ["ERBB2"], folders, "fixed")
     assert drawn_titles(beside) == ["truth", *(r.title for r in rows)]
     assert sum(text.get_text() == "no cell" for axes in beside.axes for text in axes.texts) == 7
@@ -147,7 +150,7 @@ def test_without_names_the_five_best_are_drawn_and_the_others_named(tmp_path):
 
 def test_a_row_that_nobody_has_or_that_failed_is_refused(eight, tmp_path):
     [table], folders = eight
-    with pytest.raises(ConfigurationError, match="no row named 'm9'. Did you mean 'm"):
+    with pytest.raises(ConfigurationError, match=r"no row named 'm9'\. Did you mean 'm"):
         draw_figures([table], folders, tmp_path, [], methods=["m9"])
     [failed] = summarise([record("bleep", "A", failed="no loss")])
     with pytest.raises(ConfigurationError, match=r"bleep to draw, found none stored \(1 of 1 cells failed\)"):

@@ -28,7 +28,9 @@ def add(app: typer.Typer) -> None:
         "qbench leaderboard runs --format html --output board.html --data-dir her2st",
     )(leaderboard)
     app.command("compare", epilog="Example: qbench compare qca ridge --figure pcc_heg")(compare)
-    app.command("figures", epilog="Example: qbench figures --methods qca,bleep,ridge --genes PTPRF,TRAF4,ERBB2")(figures)
+    app.command("figures", epilog="Example: qbench figures --methods qca,bleep,ridge --genes PTPRF,TRAF4,ERBB2")(
+        figures
+    )
     app.command("verify", epilog="Example: qbench verify runs")(verify)
 
 

@@ -45,7 +45,9 @@ def choose_rows(table: Table, methods: Sequence[str], folders: Mapping[str, Path
         chosen |= {row.key: row for row in rows if _stored(row, folders)}
         for row in rows:
             if not _stored(row, folders):
-                notes.append(f"{table.title}: {row.title} has no stored predictions ({row.status or 'only its record'})")
+                notes.append(
+                    f"{table.title}: {row.title} has no stored predictions ({row.status or 'only its record'})"
+                )
             elif not row.complete:
                 notes.append(
                     f"{table.title}: {row.title} is drawn from the cells it has ({row.status}); not in ablations"

@@ -13,10 +13,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import ConfigurationError, unknown
-from ..leaderboard.columns import ABSENT, number
+from ..leaderboard.columns import number
 from ..leaderboard.export import tables_json
 from ..leaderboard.record import Record
-from ..leaderboard.reported import FIGURES, Claim, Reported, ReportedRow, Verdict, read_reported, verdicts
+from ..leaderboard.reported import FIGURES, Claim, Reported, ReportedRow, Verdict, printed, read_reported, verdicts
 from ..leaderboard.statistics import too_few
 from ..leaderboard.summarise import summarise
 from ..leaderboard.table import Row, Table
@@ -163,24 +163,18 @@ def measured(row: Row, figure: str) -> str:
     return f"{number(found.mean)} ({number(found.sd_patients)}; {number(found.sd_seeds)})"
 
 
-def printed(row: ReportedRow, figure: str) -> str:
-    """A paper's figure as it stands there."""
-    pair = getattr(row, figure)
-    return ABSENT if pair is None else f"{number(pair[0])} ± {number(pair[1])}"
-
-
 def as_markdown(done: Ablated) -> str:
     """The content of ablation.md."""
     parts = [f"# Ablation: {done.table.title}\n", note(done.table) + "\n"]
     for block in done.blocks:
         parts.append(f"## {block.title}\n")
-        parts.append(
-            f"Paper: {block.reported.source}, {block.reported.url}; {block.reported.protocol}; {block.reported.spread}.\n"
-        )
+        parts.append(f"Paper: {block.reported.origin}.\n")
         parts.append("| row | method | " + " | ".join(f"{h} here | {h} paper" for h in _HEADERS.values()) + " |")
         parts.append("|---|---|" + "---:|" * (2 * len(FIGURES)))
         for row in block.reported.rows:
-            cells = [text for f in FIGURES for text in (measured(block.measured[row.method], f), printed(row, f))]
+            cells = [
+                text for f in FIGURES for text in (measured(block.measured[row.method], f), printed(getattr(row, f)))
+            ]
             parts.append(f"| {row.label} | `{row.method}` | " + " | ".join(cells) + " |")
         parts += ["", *(f"* {verdict.text}" for verdict in block.verdicts), ""]
     parts.append(

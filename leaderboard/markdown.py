@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .columns import ABSENT, LEGEND, METHOD, Block, blocks, number
-from .reported import FIGURES, Reported, fitting, read_reported, verdicts
+from .columns import LEGEND, METHOD, Block, blocks, number
+from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
 from .table import Row, Table
 
 
@@ -32,17 +32,15 @@ def _section(table: Table, detail: bool) -> str:
 
 def _reported(table: Table, reported: Reported) -> str:
     """A paper's table in a block of its own, with the verdicts on direction."""
-    lines = [
-        f"### Reported, not measured: {escape(reported.title)}\n",
-        f"{escape(reported.source)}, {escape(reported.url)}; {escape(reported.protocol)}; {escape(reported.spread)}.\n",
-        "| Method | MB | PCC MG | PCC HVG | PCC HEG | MSE |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    lines = [f"### {escape(heading(table, reported))}\n", f"{escape(reported.origin)}.\n"]
+    if reported.rows:
+        headers = ["MB", *(NAMES[name] for name in reported.figures)]
+        lines += [f"| Method | {' | '.join(headers)} |", "|---|" + "---:|" * len(headers)]
     for row in reported.rows:
-        figures = [getattr(row, name) for name in FIGURES]
-        cells = [ABSENT if pair is None else f"{number(pair[0])} ± {number(pair[1])}" for pair in figures]
-        lines.append(f"| {escape(row.label)} | {number(row.size_mb, 0)} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(f"* {escape(verdict.text)}" for verdict in verdicts(table, reported))]) + "\n"
+        cells = [number(row.size_mb, 0), *(printed(getattr(row, name)) for name in reported.figures)]
+        lines.append(f"| {escape(row.label)} | {' | '.join(cells)} |")
+    notes = [*reported.statements, *(verdict.text for verdict in verdicts(table, reported))]
+    return "\n".join([*lines, "", *(f"* {escape(note)}" for note in notes)]) + "\n"
 
 
 def failures(row: Row) -> list[str]:

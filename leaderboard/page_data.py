@@ -13,7 +13,7 @@ from .analysis import CONTROLS, Analysis, analyse, beats_controls, best_control,
 from .codes import CODE_COUNTS, perplexity
 from .compare import gene_means
 from .record import Record
-from .reported import FIGURES, Reported, fitting, verdicts
+from .reported import Reported, differences, fitting, heading, verdicts
 from .stored import read_diagnostics
 from .table import HEADLINE, Row, Table
 
@@ -206,8 +206,11 @@ def _codebook(record: Record, folders: Mapping[str, Path]) -> dict[str, float] |
 
 def _reported(table: Table, reported: Reported) -> dict[str, Any]:
     return {
-        **reported.model_dump(mode="json", include={"title", "source", "url", "protocol", "spread"}),
-        "figures": list(FIGURES),
+        "title": heading(table, reported),
+        "other": bool(differences(table, reported)),
+        "origin": reported.origin,
+        "statements": list(reported.statements),
+        "figures": list(reported.figures),
         "rows": [row.model_dump(mode="json") for row in reported.rows],
         "verdicts": [{"text": v.text, "gap": v.gap} for v in verdicts(table, reported)],
     }

@@ -10,10 +10,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import ConfigurationError
+from .columns import ABSENT, number
 from .table import Row, Table
 
 _FOLDER = Path(__file__).resolve().parent.parent / "configs" / "reported"
-FIGURES = ("pcc_mg", "pcc_hvg", "pcc_heg", "mse")
+FIGURES = ("pcc_mg", "pcc_hvg", "pcc_heg", "mse")  # of QCA's tables
+NAMES = {"pcc_mg": "PCC MG", "pcc_hvg": "PCC HVG", "pcc_heg": "PCC HEG", "pcc_all": "PCC all", "mse": "MSE"}
+Value = tuple[float, float | None]
 
 
 class _Part(BaseModel):
@@ -21,15 +24,16 @@ class _Part(BaseModel):
 
 
 class ReportedRow(_Part):
-    """A line of a paper's table; each figure is (value, what stands behind ±), `method` the label of ours that it is."""
+    """A line of a paper's table; each figure is (value, what stands behind ± or None), `method` the label of ours it is."""
 
     label: str
     method: str
     size_mb: float | None = None
-    pcc_mg: tuple[float, float] | None = None
-    pcc_hvg: tuple[float, float] | None = None
-    pcc_heg: tuple[float, float] | None = None
-    mse: tuple[float, float] | None = None
+    pcc_mg: Value | None = None
+    pcc_hvg: Value | None = None
+    pcc_heg: Value | None = None
+    pcc_all: Value | None = None
+    mse: Value | None = None
 
 
 class Claim(_Part):
@@ -41,7 +45,11 @@ class Claim(_Part):
 
 
 class Reported(_Part):
-    """A table of a paper, with its source and all that is known of its protocol."""
+    """A table of a paper, with its source and all that is known of its protocol.
+
+    `dataset` and `target` are ours by name where they are the same, else words; `beside` names datasets of ours beside
+    whose tables it is shown all the same. `sure` says how the figures came here; `statements` are what is no column.
+    """
 
     name: str
     title: str
@@ -50,9 +58,25 @@ class Reported(_Part):
     dataset: str
     target: str
     protocol: str
+    genes: str
+    metric: str
     spread: str
+    sure: str
     rows: tuple[ReportedRow, ...]
-    claims: tuple[Claim, ...]
+    beside: tuple[str, ...] = ()
+    statements: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The columns that any row has."""
+        return tuple(name for name in NAMES if any(getattr(row, name) is not None for row in self.rows))
+
+    @property
+    def origin(self) -> str:
+        """Where the figures are from and how they were made, in one line."""
+        parts = (f"{self.source}, {self.url}", self.protocol, self.genes, self.metric, self.spread, self.sure)
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -97,11 +121,38 @@ def read_reported(folder: Path = _FOLDER) -> list[Reported]:
 
 
 def fitting(table: Table, reported: Sequence[Reported]) -> list[Reported]:
-    """The reported tables that may stand beside a measured one: same dataset and target, folds that do not leak."""
+    """The reported tables that stand beside a measured one that does not leak: same dataset and target first, then those
+    of other protocols, which name what is other (`heading`)."""
     protocol = table.protocol
     if protocol.leaky or protocol.simulated:
         return []
-    return [r for r in reported if (r.dataset, r.target) == (protocol.dataset, protocol.target)]
+    # One with a target of ours belongs to that target's tables alone; a paper's own target stands beside both.
+    shown = [
+        r
+        for r in reported
+        if protocol.dataset in (r.dataset, *r.beside) and r.target not in {"counts", "proportion"} - {protocol.target}
+    ]
+    return sorted(shown, key=lambda r: bool(differences(table, r)))
+
+
+def differences(table: Table, reported: Reported) -> list[str]:
+    """What is known to be other than in a measured table: the dataset, the target."""
+    pairs = (("dataset", reported.dataset, table.protocol.dataset), ("target", reported.target, table.protocol.target))
+    return [f"{name}: {theirs}" for name, theirs, ours in pairs if theirs != ours]
+
+
+def heading(table: Table, reported: Reported) -> str:
+    """The title of a reported table beside a measured one, with the words that keep the two apart."""
+    other = differences(table, reported)
+    kind = "Reported, other protocol" if other else "Reported, not measured"
+    return f"{kind}: {reported.title}" + (f" ({'; '.join(other)})" if other else "")
+
+
+def printed(value: Value | None) -> str:
+    """A reported figure: three decimals, and what stands behind ± if the paper gives it."""
+    if value is None:
+        return ABSENT
+    return number(value[0]) + (f" ± {number(value[1])}" if value[1] is not None else "")
 
 
 def verdicts(table: Table, reported: Reported) -> list[Verdict]:

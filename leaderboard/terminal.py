@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .analysis import remark
 from .columns import ABSENT, ENCODER, METHOD, RANK, Block, Column, blocks, number, ranks
+from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
 from .table import RANKED_BY, Row, Table
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def print_tables(tables: Sequence[Table], console: Console, detail: bool = False
         if detail:
             for block in blocks(table, detail=True)[1:]:
                 _print(table, block, console)
+            for reported in fitting(table, read_reported()):
+                _print_reported(table, reported, console)
     if not tables:
         console.print("No results yet.")
 
@@ -98,6 +101,28 @@ def _print(table: Table, block: Block, console: Console) -> None:
     for row in table.rows:
         grid.add_row(*(Text(column.text(row), style=_style(row)) for column in block.columns))
     console.print(grid)
+
+
+def _print_reported(table: Table, reported: Reported, console: Console) -> None:
+    """A paper's figures below a measured table: another grid, never rows of the ranked one."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console.print(Text(heading(table, reported), style="bold"))
+    console.print(Text(f"{reported.origin}.", style="dim"))
+    if reported.rows:
+        grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        grid.add_column("Method")
+        for name in ("MB", *(NAMES[name] for name in reported.figures)):
+            grid.add_column(name, justify="right", no_wrap=True)
+        for row in reported.rows:
+            cells = (number(row.size_mb, 0), *(printed(getattr(row, name)) for name in reported.figures))
+            grid.add_row(*(Text(cell) for cell in (row.label, *cells)))
+        console.print(grid)
+    for note in (*reported.statements, *(verdict.text for verdict in verdicts(table, reported))):
+        console.print(Text(f"* {note}"))
+    console.print()
 
 
 def _style(row: Row) -> str:

@@ -55,18 +55,19 @@ function legend(table) {
 }
 
 function reportedCard(all) {
-  const cell = (pair) => (pair ? `${number(pair[0])} ± ${number(pair[1])}` : ABSENT);
+  const cell = (pair) =>
+    pair ? number(pair[0]) + (pair[1] === null ? "" : ` ± ${number(pair[1])}`) : ABSENT;
   return h(
     "section",
     { class: "card", "aria-label": "Reported, not measured" },
     h(
       "div",
       { class: "pad" },
-      h("h2", {}, "Reported, not measured ", h("span", { class: "chip warn" }, "folds unstated")),
+      h("h2", {}, "Reported, not measured"),
       h(
         "p",
         { class: "soft" },
-        "Figures from papers. Their folds are unknown, so they stand apart and only the direction of a claim is held against the patients above.",
+        "Figures from papers, each on a protocol of its own or on folds that are unstated. They are never ranked with the rows above; only the direction of a claim is held against our patients.",
       ),
     ),
     all.map((reported) => {
@@ -74,14 +75,20 @@ function reportedCard(all) {
       return h(
         "details",
         { class: "paper", open: measured.length > 0 },
-        h("summary", {}, h("b", {}, reported.title)),
-        h("p", { class: "soft" }, `${reported.source} (${reported.url}); ${reported.protocol}; ${reported.spread}.`),
+        h(
+          "summary",
+          {},
+          h("b", {}, reported.title),
+          reported.other ? [" ", h("span", { class: "chip warn" }, "other protocol")] : null,
+        ),
+        h("p", { class: "soft" }, `${reported.origin}.`),
         h(
           "ul",
           { class: "claims" },
+          reported.statements.map((text) => h("li", {}, text)),
           measured.map((v) => h("li", { class: v.gap > 0 ? "same" : "other" }, v.text)),
         ),
-        h(
+        reported.rows.length === 0 ? null : h(
           "div",
           { class: "scroll" },
           h(

@@ -81,7 +81,7 @@ def check_cell(folder: Path, record: Record) -> list[str]:
     Raises:
         DataError: files that are missing or cannot be read.
     """
-    found = _check_identity(record)
+    found = check_record(record)
     if record.status == "failed":
         return found
     stored, columns = read_predictions(folder), read_columns(folder)
@@ -102,7 +102,8 @@ def check_cell(folder: Path, record: Record) -> list[str]:
     return found
 
 
-def _check_identity(record: Record) -> list[str]:
+def check_record(record: Record) -> list[str]:
+    """Contradictions in what a record says of itself, without its files."""
     found = []
     if canonical_hash(record.identity) != record.cell:
         found.append("the cell is not the hash of its identity")

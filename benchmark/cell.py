@@ -29,6 +29,7 @@ from ..methods.controls.oracles import Oracle
 from ..methods.method import FitContext, Method
 from .describe import base_record
 from .inputs import prepare
+from .metrics import metrics_of
 from .panels import open_panel
 from .resolve import ResolvedMethod, resolve_method
 from .result import CellResult, SectionResult
@@ -53,6 +54,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
     panel = open_panel(dataset, task.fold, ArrayCache(task.cache))
     check_leaks(task.fold, patients, contents, task.protocol.unit == "patient", panel)
 
+    metrics = metrics_of(task.identity)
     resolved = _resolve(task)
     parts = (*task.fold.train, *task.fold.validation, *task.fold.test)
     sections = sorted({part.section for part in parts})
@@ -91,7 +93,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
             write_cell(task.folder, record, None, context.history)
             return record
         event("stage", {"stage": "score"})
-        result.score(dataset, panel, task.protocol.target, frozenset(dataset.card.technical_genes))
+        result.score(dataset, panel, task.protocol.target, frozenset(dataset.card.technical_genes), metrics)
         record = base.model_copy(
             update={
                 "status": "done",
@@ -105,7 +107,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
                 "fit_seconds": result.fit_seconds,
                 "predict_seconds": result.predict_seconds,
                 "peak_memory_mb": _peak_memory(),
-                "warnings": tuple(context.warnings),
+                "warnings": (*context.warnings, *result.warnings),
             }
         )
         return write_cell(task.folder, record, result, context.history, method if task.keep_models else None)

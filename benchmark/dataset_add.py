@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from ..datasets.registry import READERS
 from ..errors import ConfigurationError, DataError, unknown
 from .files import write_text
 
@@ -32,8 +31,8 @@ def write_dataset_card(
         ConfigurationError: an unknown format or a name that does not do. DataError: nothing found, or a bad table of
             patients.
     """
-    if form is not None and form not in READERS:
-        raise unknown("format", form, READERS)
+    if form is not None and form not in _FIND:
+        raise unknown("format", form, _FIND)
     if not name or not all(c.isalnum() or c in "_-" for c in name):
         raise ConfigurationError(f"Expected a name of letters, digits, _ and -, found '{name}'; give another --name.")
     if not folder.is_dir():

@@ -24,7 +24,7 @@ from .cell import seal
 from .describe import method_record
 from .external_table import ExternalSection, read_predictions
 from .inputs import PreparedInputs
-from .metrics import metrics
+from .metrics import left_out, metrics, metrics_of
 from .options import RunOptions
 from .panels import open_panel
 from .plan import PATCH_SIZE, Settled, open_data, settle_protocol
@@ -75,7 +75,7 @@ def score_predictions(path: Path, name: str, scale: str, options: RunOptions) ->
             f"{path}: no predictions of the test sections {', '.join(absent)}; add them, or score fewer with "
             "--sections."
         )
-    notes = list(settled.notes)
+    notes = [*left_out(), *settled.notes]
     foreign = sorted(set(found) - set(tested))
     if foreign:
         notes.append(f"Not part of the protocol, left out: {', '.join(foreign)}.")
@@ -149,7 +149,7 @@ def _score_fold(
         diagnostics={},
     )
     target: TargetName = settled.protocol.target
-    result.score(dataset, panel, target, frozenset(dataset.card.technical_genes))
+    result.score(dataset, panel, target, frozenset(dataset.card.technical_genes), metrics_of(task.identity))
     base = method_record(task, method, dataset, panel, started)
     record = base.model_copy(
         update={
@@ -158,6 +158,7 @@ def _score_fold(
             "scores": result.scores,
             "pooled": result.pooled,
             "export_clipped": result.clipped,
+            "warnings": tuple(result.warnings),
         }
     )
     return write_cell(task.folder, record, result, [])

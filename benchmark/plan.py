@@ -17,8 +17,9 @@ from ..errors import ConfigurationError, IntegrityError, unknown
 from ..leaderboard.record import PatchRecord, Record, read_record
 from ..methods.machine import BF16_VERSION, choose_precision, resolve_device
 from ..methods.registry import names as method_names
-from .metrics import metrics
+from .metrics import left_out, metrics
 from .options import RunOptions
+from .plugins import refused_claims
 from .resolve import ResolvedMethod, resolve_method
 from .score import SCORE_VERSION
 from .task import CellTask
@@ -180,9 +181,8 @@ def make_plan(options: RunOptions) -> Plan:
         for fold in settled.folds
         for seed in (options.seeds if resolved.spec.cls.seeded else (0,))
     ]
-    return Plan(
-        options, dataset, settled.protocol, tuple(methods.values()), tuple(cells), tuple(settled.notes), cache.root
-    )
+    notes = (*refused_claims(methods.values(), options.dataset, dataset.card.reader), *left_out(), *settled.notes)
+    return Plan(options, dataset, settled.protocol, tuple(methods.values()), tuple(cells), notes, cache.root)
 
 
 def cell_task(

@@ -13,6 +13,7 @@ from ..datasets.cohort import SealedSection
 from ..datasets.panel import GenePanel
 from ..datasets.registry import Dataset
 from ..datasets.target import TargetName, integer_counts, target_values
+from .metrics import Metric, plugged_scores
 from .score import chosen_on_test, figures, gene_scores, pooled_figures
 
 
@@ -38,10 +39,21 @@ class CellResult:
     scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
     pooled: dict[str, dict[str, float | None]] = field(default_factory=dict)
     clipped: int = 0
+    warnings: list[str] = field(default_factory=list)
     target: TargetName = "counts"
 
-    def score(self, dataset: Dataset, panel: GenePanel, target: TargetName, technical: frozenset[str]) -> None:
-        """Open the truth of the test sections and score their predictions, per section and pooled per patient."""
+    def score(
+        self,
+        dataset: Dataset,
+        panel: GenePanel,
+        target: TargetName,
+        technical: frozenset[str],
+        metrics: tuple[Metric, ...] = (),
+    ) -> None:
+        """Open the truth of the test sections and score their predictions, per section and pooled per patient.
+
+        A metric of another package that fails leaves its figures empty and a sentence in `warnings`.
+        """
         self.target = target
         for result in self.sections:
             section = dataset.load(result.section.id)
@@ -51,6 +63,9 @@ class CellResult:
                 result.truth = result.truth[result.section.rows]
                 result.library_size = result.library_size[result.section.rows]
             values = gene_scores(result.truth, result.prediction, target, result.library_size)
+            more, failures = plugged_scores(metrics, result.truth, result.prediction, f"section {result.section.id}")
+            values |= more
+            self.warnings += failures
             log_counts = np.log1p(section.columns(panel.genes).astype(np.float64))
             hvg, heg = chosen_on_test(log_counts, panel.ranked)
             self.scores[result.section.id] = {
@@ -64,12 +79,11 @@ class CellResult:
             )
         for patient in sorted({result.section.patient for result in self.sections}):
             own = [result for result in self.sections if result.section.patient == patient]
-            values = gene_scores(
-                np.concatenate([r.truth for r in own]),
-                np.concatenate([r.prediction for r in own]),
-                target,
-                np.concatenate([r.library_size for r in own]),
-            )
+            truth, prediction = (np.concatenate([getattr(r, side) for r in own]) for side in ("truth", "prediction"))
+            values = gene_scores(truth, prediction, target, np.concatenate([r.library_size for r in own]))
+            more, failures = plugged_scores(metrics, truth, prediction, f"the pooled spots of patient {patient}")
+            values |= more
+            self.warnings += failures
             self.pooled[patient] = pooled_figures(values, panel)
             none = np.zeros(len(panel.genes), dtype=bool)
             self._add_rows("patient", None, patient, values, panel, sum(len(r.truth) for r in own), none, none)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..datasets.panel import HEADLINE, GenePanel
 from ..datasets.target import TargetName, integer_counts, round_in_count_space
-from .metrics import PREFIX, metrics
+from .metrics import PREFIX
 
 SCORE_VERSION = 1  # part of a cell's identity: raised whenever a figure's definition moves
 CONSTANT = 1e-6  # a side is constant when sd <= CONSTANT * (1 + |mean|)
@@ -97,8 +97,6 @@ def gene_scores(
         # Only counts are integers; a proportion has no histogram of counts.
         counted = entropy(integer_counts(values)[0]) if target == "counts" else np.full(y.shape[1], np.nan)
         scores[name] = counted
-    for metric in metrics():
-        scores[f"{PREFIX}{metric.name}"] = metric(y, raw)
     return scores
 
 
@@ -130,7 +128,8 @@ def figures(
             out[f"pcc_{name}{suffix}"] = mean(f"pcc{suffix}", mask)
         for column in scores:
             if column.startswith(PREFIX):
-                out[f"{column.removeprefix(PREFIX)}_{name}"] = mean(column, mask)
+                value = mean(column, mask)
+                out[f"{column.removeprefix(PREFIX)}_{name}"] = None if value is None or np.isnan(value) else value
         for suffix in ("", "_unrounded"):
             out[f"mse{'' if name == 'all' else '_' + name}{suffix}"] = mean(f"mse{suffix}", mask)
     out["pcc_hvg_test_chosen"] = mean("pcc", hvg_test)

@@ -25,6 +25,7 @@ from ..errors import ConfigurationError, QbenchError
 from ..leaderboard.ceiling import truth_counts
 from ..leaderboard.record import Record, read_record
 from ..leaderboard.stored import StoredPredictions, read_predictions
+from .metrics import metrics
 from .result import CellResult, SectionResult, hash_scores
 from .score import SCORE_VERSION
 from .store import hash_folder
@@ -150,7 +151,11 @@ def _rebuild(stored: StoredPredictions, spots: NDArray[np.str_], n_ranked: int, 
         sections.append(SectionResult(sealed, stored.prediction[at]))
     result = CellResult(sections, 0.0, 0.0, {})
     dataset: Any = SimpleNamespace(load=truths.__getitem__)
-    result.score(dataset, _panel(stored, n_ranked, record), record.protocol.target, _technical(record))
+    promised = record.identity.get(
+        "metrics", {}
+    )  # of another package: scored again where it is installed as it was then
+    again = tuple(metric for metric in metrics() if promised.get(metric.name) == metric.origin)
+    result.score(dataset, _panel(stored, n_ranked, record), record.protocol.target, _technical(record), again)
     return result
 
 

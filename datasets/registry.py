@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import ConfigurationError, unknown
+from ..registries import Registry
 from .cache import ArrayCache
 from .card_parts import SectionEntry, Source
 from .section import Section
 
-GROUP = "qbench.datasets"  # entry points of other packages: name -> path of a card, or a function that returns one
 UNNAMED = "unnamed"  # patient of a section whose card names none; such a section may not be held out by patient
-READERS = {
-    "h5ad": "qbench.datasets.readers.h5ad:open_h5ad",
-    "hest": "qbench.datasets.readers.hest:open_hest",
-    "tables": "qbench.datasets.readers.tables:open_tables",
-    "visium": "qbench.datasets.readers.visium:open_visium",
-}
+_FOLDER = resources.files("qbench.configs").joinpath("datasets")
+# Another package's entry point is the path of a card, or a function that returns one.
+DATASETS = Registry(
+    "dataset",
+    "qbench.datasets",
+    {p.name.removesuffix(".yaml"): p.name for p in sorted(_FOLDER.iterdir(), key=str) if p.name.endswith(".yaml")},
+)
+names = DATASETS.names
+# A reader is called with (card, data_dir, cache) and returns a `Dataset`.
+READERS = Registry(
+    "reader",
+    "qbench.readers",
+    {
+        "h5ad": "qbench.datasets.readers.h5ad:open_h5ad",
+        "hest": "qbench.datasets.readers.hest:open_hest",
+        "tables": "qbench.datasets.readers.tables:open_tables",
+        "visium": "qbench.datasets.readers.visium:open_visium",
+        "her2st": "qbench.datasets.her2st:open_her2st",
+        "demo": "qbench.datasets.demo:open_demo",
+    },
+)
 
 
 class DatasetCard(BaseModel):
     """What is known of a dataset before it is opened; one YAML file in `configs/datasets`, or a user's own.
 
     Attributes:
-        reader: "package.module:function", called with (card, data_dir, cache), returns a `Dataset`; or h5ad, hest,
-            tables or
-            visium, for the sections that the card lists.
+        reader: a name in `READERS`, never a function to import: cards come from strangers. h5ad, hest, tables and visium
+            read the sections that the card lists.
         needs_folder: the reader wants `data_dir`; else it makes or finds its data itself.
         expected: spots of the sections 1, 2, ... of each patient, of the complete data; empty where unknown.
         markers: the marker genes (MG) by group; `markers_name` names the list.
@@ -50,7 +62,7 @@ class DatasetCard(BaseModel):
     name: str
     title: str
     simulated: bool
-    reader: str = Field(pattern=r"^[\w.]+:\w+$|^(h5ad|hest|tables|visium)$")
+    reader: str
     licence: str = "not stated"
     citation: str = "not stated"
     url: str | None = None
@@ -64,6 +76,13 @@ class DatasetCard(BaseModel):
     folder: str = "."
     sections: tuple[SectionEntry, ...] = ()
     sources: dict[str, Source] = Field(default_factory=dict)
+
+    @field_validator("reader")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        if name not in READERS.shipped and name not in READERS.names():
+            raise ValueError(str(unknown("reader", name, READERS.names())))
+        return name
 
     @property
     def expected_spots(self) -> dict[str, int]:
@@ -120,14 +139,9 @@ class Dataset:
         return self.reader(self.info(section_id))
 
 
-def names() -> list[str]:
-    """Names of all datasets: those that qbench ships, sorted, then those of other packages."""
-    return [*_shipped(), *(name for name in sorted(_plugins()) if name not in _shipped())]
-
-
 def origin(name: str) -> str:
     """The package that brought a dataset, or the file of its card."""
-    return "qbench" if name in _shipped() else _plugins()[name][1] if name in _plugins() else name
+    return DATASETS.origin(name) if name in names() else name
 
 
 def card(name: str) -> DatasetCard:
@@ -143,8 +157,6 @@ def card(name: str) -> DatasetCard:
                 f"Expected a dataset's card at {path}, but there is no such file; write one with 'qbench data add'."
             )
         return read_card(path)
-    if name not in _shipped():
-        raise unknown("dataset", name, names())
     return _shipped_card(name)
 
 
@@ -180,18 +192,11 @@ def open_dataset(name: str, data_dir: Path | None, cache: ArrayCache) -> Dataset
         data_dir = path.parent / found.folder
     if data_dir is None and found.needs_folder and os.environ.get("QBENCH_DATA"):
         data_dir = Path(os.environ["QBENCH_DATA"])
-    reader = READERS.get(found.reader, found.reader)
-    module, _, function = reader.partition(":")
-    try:
-        open_with = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(
-            f"The reader {reader} of dataset {found.name} cannot be imported ({error}); install or mend that package."
-        ) from error
+    open_with = READERS.load(found.reader, lambda value: value)
     dataset = open_with(found, data_dir, cache)
     if not isinstance(dataset, Dataset):
         raise ConfigurationError(
-            f"The reader {reader} of dataset {found.name} must return a Dataset, found {type(dataset).__name__}."
+            f"The reader {found.reader} of dataset {found.name} must return a Dataset, found {type(dataset).__name__}."
         )
     return dataset
 
@@ -200,34 +205,11 @@ def _path(name: str) -> Path | None:
     """The file of a card that is not one of ours, or None."""
     if name.endswith((".yaml", ".yml")):
         return Path(name)
-    return _plugins()[name][0] if name not in _shipped() and name in _plugins() else None
-
-
-@cache
-def _plugins() -> dict[str, tuple[Path, str]]:
-    """Cards that other packages bring: entry points to a path, or to a function without arguments that returns one."""
-    found = {}
-    for entry in entry_points(group=GROUP):
-        source = entry.dist.name if entry.dist is not None else "an installed package"
-        try:
-            value = entry.load()
-            found[entry.name] = (Path(value() if callable(value) else value), source)
-        except Exception as error:
-            raise ConfigurationError(
-                f"The dataset '{entry.name}' of {source} raised {type(error).__name__} on import: {error}; "
-                "mend or remove that package."
-            ) from error
-    return found
+    if name in DATASETS.shipped:
+        return None
+    return DATASETS.load(name, lambda value: Path(value() if callable(value) else value))
 
 
 @cache
 def _shipped_card(name: str) -> DatasetCard:
-    return read_card(_folder().joinpath(f"{name}.yaml"))
-
-
-def _shipped() -> list[str]:
-    return sorted(p.name.removesuffix(".yaml") for p in _folder().iterdir() if p.name.endswith(".yaml"))
-
-
-def _folder() -> resources.abc.Traversable:
-    return resources.files(__package__.rpartition(".")[0] + ".configs").joinpath("datasets")
+    return read_card(_FOLDER.joinpath(f"{name}.yaml"))

@@ -5,39 +5,41 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from importlib import import_module
-from importlib.metadata import entry_points
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from ..errors import ConfigurationError, MethodError, unknown
+from ..registries import HERE, Registry
 from .card import PROFILES, MethodCard, shipped_card, values_in_words
 from .method import Method, Parameters
 
-GROUP = "qbench.methods"  # entry points of other packages
-HERE = "qbench"
-
-_shipped = {
-    "qca": "qbench.methods.qca.method:QCA",
-    "stnet": "qbench.methods.stnet.method:STNet",
-    "histogene": "qbench.methods.histogene.method:HisToGene",
-    "bleep": "qbench.methods.bleep.method:BLEEP",
-    "mean": "qbench.methods.controls.mean:Mean",
-    "ridge": "qbench.methods.controls.ridge:Ridge",
-    "knn": "qbench.methods.controls.knn:NearestNeighbours",
-    "colour": "qbench.methods.controls.ridge:Colour",
-    "untrained": "qbench.methods.controls.ridge:Untrained",
-    "coordinates": "qbench.methods.controls.position:Coordinates",
-    "context": "qbench.methods.controls.position:Context",
-    "label": "qbench.methods.controls.label:Label",
-    "shuffled": "qbench.methods.controls.shuffled:Shuffled",
-    "depth": "qbench.methods.controls.oracles:Depth",
-    "patient-mean": "qbench.methods.controls.oracles:PatientMean",
-}
-_registered: dict[str, tuple[str, str]] = {}
+METHODS = Registry(
+    "method",
+    "qbench.methods",
+    {
+        "qca": "qbench.methods.qca.method:QCA",
+        "stnet": "qbench.methods.stnet.method:STNet",
+        "histogene": "qbench.methods.histogene.method:HisToGene",
+        "bleep": "qbench.methods.bleep.method:BLEEP",
+        "mean": "qbench.methods.controls.mean:Mean",
+        "ridge": "qbench.methods.controls.ridge:Ridge",
+        "knn": "qbench.methods.controls.knn:NearestNeighbours",
+        "colour": "qbench.methods.controls.ridge:Colour",
+        "untrained": "qbench.methods.controls.ridge:Untrained",
+        "coordinates": "qbench.methods.controls.position:Coordinates",
+        "context": "qbench.methods.controls.position:Context",
+        "label": "qbench.methods.controls.label:Label",
+        "shuffled": "qbench.methods.controls.shuffled:Shuffled",
+        "depth": "qbench.methods.controls.oracles:Depth",
+        "patient-mean": "qbench.methods.controls.oracles:PatientMean",
+    },
+)
+names = METHODS.names
+origin = METHODS.origin
+register = METHODS.register
 
 
 @dataclass(frozen=True)
@@ -69,36 +71,8 @@ class MethodSpec:
         return self.cls(self.parameters)
 
 
-def register(name: str, target: str, origin: str) -> None:
-    """Add a method as "module:Class"; `origin` says who brought it.
-
-    Raises:
-        ConfigurationError: a name that is taken by another class, or a target of another form.
-    """
-    module, _, attribute = target.partition(":")
-    if not module or not attribute:
-        raise ConfigurationError(f"Expected the method {name} of {origin} as 'module:Class', found '{target}'.")
-    taken = _methods().get(name)
-    if taken is not None and taken != (target, origin):
-        raise ConfigurationError(
-            f"The method name '{name}' of {origin} is taken by {taken[0]} of {taken[1]}; choose another name."
-        )
-    _registered[name] = (target, origin)
-
-
-def names() -> list[str]:
-    """All method names: methods first, then controls, in the order of this file, then those of other packages."""
-    return list(_methods())
-
-
-def origin(name: str) -> str:
-    """The package that brought a method."""
-    return _target(name)[1]
-
-
 def card(name: str) -> MethodCard:
     """What is told about a method; for one of another package, its class's docstring."""
-    _target(name)
     shipped = shipped_card(name) if origin(name) == HERE else None
     if shipped is not None:
         return shipped
@@ -111,18 +85,11 @@ def method_class(name: str) -> type[Method]:
     Raises:
         ConfigurationError: an unknown name, a class that cannot be imported or is no `Method`.
     """
-    target, source = _target(name)
-    module, _, attribute = target.partition(":")
-    try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(
-            f"The method {name} of {source} is {target}, which cannot be imported ({error}); "
-            "install or mend that package."
-        ) from error
+    found = METHODS.load(name, lambda value: value)
     if not (isinstance(found, type) and issubclass(found, Method)):
+        entry = METHODS.find(name)
         raise ConfigurationError(
-            f"The method {name} of {source} is {target}, which is not a subclass of qbench's Method."
+            f"The method {name} of {entry.origin} is {entry.target}, which is not a subclass of qbench's Method."
         )
     return found
 
@@ -133,7 +100,7 @@ def spec(name: str, settings: Mapping[str, Any] | None = None, profile: str = "f
     Raises:
         ConfigurationError: an unknown method, profile or parameter, or a value out of range.
     """
-    target, source = _target(name)
+    entry = METHODS.find(name)
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     cls = method_class(name)
@@ -151,8 +118,8 @@ def spec(name: str, settings: Mapping[str, Any] | None = None, profile: str = "f
         label=f"{name}[{inner}]" if inner else name,
         profile="paper" if profile == "paper" else "fast",
         settings=changed,
-        target=target,
-        origin=source,
+        target=entry.target,
+        origin=entry.origin,
         parameters=chosen,
     )
 
@@ -229,30 +196,3 @@ def _validate(name: str, cls: type[Method], values: Mapping[str, Any]) -> Parame
             f"{name}: expected {parameter} to be {values_in_words(cls.Parameters, parameter)}, "
             f"found '{_written(values[parameter])}'; `qbench info {name}` lists its parameters."
         ) from error
-
-
-def _target(name: str) -> tuple[str, str]:
-    found = _methods().get(name)
-    if found is None:
-        raise unknown("method", name, _methods())
-    return found
-
-
-def _methods() -> dict[str, tuple[str, str]]:
-    return {**{name: (target, HERE) for name, target in _shipped.items()}, **_plugins(), **_registered}
-
-
-@cache
-def _plugins() -> dict[str, tuple[str, str]]:
-    """Entry points of installed packages; a name that we ship already is refused, not replaced."""
-    found: dict[str, tuple[str, str]] = {}
-    for entry in entry_points(group=GROUP):
-        source = entry.dist.name if entry.dist is not None else "an installed package"
-        taken = _shipped.get(entry.name) or found.get(entry.name, ("", ""))[0]
-        if taken and taken != entry.value:
-            raise ConfigurationError(
-                f"The method name '{entry.name}' of {source} is taken by {taken}; "
-                "rename the entry point or remove the package."
-            )
-        found[entry.name] = (entry.value, source)
-    return found

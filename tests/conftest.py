@@ -65,4 +65,4 @@ def own_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plug-ins that a test registers end with it."""
     from qbench.methods import registry
 
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setattr(registry.METHODS, "_registered", dict(registry.METHODS._registered))

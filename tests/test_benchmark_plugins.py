@@ -6,55 +6,32 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from qbench.benchmark import metrics as metrics_module
 from qbench.benchmark.cell import run_cell
 from qbench.benchmark.main import app
-from qbench.benchmark.metrics import metrics
 from qbench.benchmark.options import RunOptions
 from qbench.benchmark.plan import make_plan
 from qbench.benchmark.plugins import load_plugins
-from qbench.datasets import registry as datasets
+from qbench.benchmark.verify import verify
 from qbench.errors import ConfigurationError
 from qbench.leaderboard.record import Record
 from qbench.methods.encoders import registry as encoders
 from typer.testing import CliRunner
 
 from .datasets_sections import counts, grid, write_card, write_h5ad
+from .fake_packages import fake_site
 
 Bring = Callable[[str, str, Any], None]
 
 
 @pytest.fixture
-def bring(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bring]:
-    """Pretend that an installed package has an entry point."""
-    found: dict[str, list[Any]] = {}
-    caches = (datasets._plugins, encoders._plugins, encoders.card, metrics)
-
-    def add(group: str, name: str, value: Any) -> None:
-        def load() -> Any:
-            if isinstance(value, Exception):
-                raise value
-            return value
-
-        found.setdefault(group, []).append(
-            SimpleNamespace(name=name, load=load, dist=SimpleNamespace(name="their-package", version="1.2"))
-        )
-        for cached in caches:
-            cached.cache_clear()
-
-    for module in (datasets, encoders, metrics_module):
-        monkeypatch.setattr(module, "entry_points", lambda group: found.get(group, []))
-    for cached in caches:
-        cached.cache_clear()
-    yield add
-    monkeypatch.undo()
-    for cached in caches:
-        cached.cache_clear()
+def bring(tmp_path: Path) -> Iterator[Bring]:
+    """An installed package with one entry point."""
+    with fake_site(tmp_path / "site") as site:
+        yield site.bring
 
 
 def listed(kind: str) -> dict[str, dict[str, Any]]:
@@ -124,26 +101,80 @@ def test_a_metric_of_another_package_is_scored_beside_ours(bring: Bring, tmp_pat
     assert {k: v for k, v in record.scores["S0"].items() if not k.startswith("mae")} == plain.scores["S0"]
 
 
+def test_a_metric_is_verified_where_it_is_installed_and_left_alone_where_it_is_not(
+    bring: Bring, tmp_path: Path
+) -> None:
+    record = run_mean(tmp_path)
+    bring("qbench.metrics", "mae", absolute_error)  # a package that comes later changes nothing of what is stored
+    assert verify(tmp_path / "runs").problems == ()
+    with_metric = run_mean(tmp_path)
+    assert with_metric.cell != record.cell
+    assert verify(tmp_path / "runs").problems == ()
+
+
+def test_a_cell_that_promises_a_metric_which_its_process_lacks(bring: Bring, tmp_path: Path) -> None:
+    plan = make_plan(
+        RunOptions(methods=("mean",), dataset=str(make_card(tmp_path)), no_images=True, out=tmp_path / "runs")
+    )
+    task = plan.cells[0].task
+    promised = task.model_copy(update={"identity": {**task.identity, "metrics": {"mae": "their-package 1.2"}}})
+    with pytest.raises(ConfigurationError, match=r"'mae' of their-package 1\.2, which this process does not have"):
+        run_cell(promised)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (ImportError("no module"), "raised ImportError on import: no module"),
-        ("text", "cannot be called"),
-        (lambda truth, prediction: truth, "must return a finite value for each of 6 genes, found shape"),
-        (lambda truth, prediction: np.full(truth.shape[1], np.nan), "not finite"),
+        (ImportError("no module"), "'theirs' of their-package raised ImportError on import: no module"),
+        ("text", "'theirs' of their-package 1.2 is 'text', which cannot be called"),
     ],
 )
-def test_a_metric_that_does_not_do(bring: Bring, tmp_path: Path, value: Any, message: str) -> None:
+def test_a_metric_that_cannot_be_used_is_left_out_and_said(
+    bring: Bring, tmp_path: Path, value: Any, message: str
+) -> None:
+    plain = run_mean(tmp_path)
     bring("qbench.metrics", "theirs", value)
-    with pytest.raises(ConfigurationError, match=message):
-        run_mean(tmp_path)
+    options = RunOptions(
+        methods=("mean",), dataset=str(tmp_path / "theirs.yaml"), no_images=True, out=tmp_path / "runs"
+    )
+    plan = make_plan(options)
+    assert [note for note in plan.notes if message in note and "left out" in note]
+    assert plan.cells[0].state == "cached"  # the same cell as without the package
+    assert plan.cells[0].task.cell == plain.cell
+    assert message in listed("metrics")["theirs"]["what"]
 
 
-@pytest.mark.parametrize("group", ["qbench.datasets", "qbench.encoders"])
-def test_a_package_that_raises_is_named(bring: Bring, group: str) -> None:
-    bring(group, "theirs", RuntimeError("broken"))
-    with pytest.raises(ConfigurationError, match="'theirs' of their-package raised RuntimeError on import: broken"):
-        (datasets if group.endswith("datasets") else encoders).names()
+def raises(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    raise ZeroDivisionError("division by zero")
+
+
+def spoils(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    truth -= truth
+    prediction -= prediction
+    return np.full(truth.shape[1], np.nan)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lambda truth, prediction: truth, "must return a finite value for each of 6 genes, found shape"),
+        (spoils, "not finite"),
+        (raises, "raised ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_metric_that_fails_costs_its_own_figures_alone(
+    bring: Bring, tmp_path: Path, value: Any, message: str
+) -> None:
+    plain = run_mean(tmp_path)
+    bring("qbench.metrics", "theirs", value)
+    record = run_mean(tmp_path)
+    assert record.status == "done"
+    assert message in record.warnings[0]
+    assert record.warnings[0].startswith("No theirs of section S0: The metric 'theirs' of their-package 1.2")
+    assert record.scores["S0"]["theirs_all"] is None
+    assert {k: v for k, v in record.scores["S0"].items() if not k.startswith("theirs")} == plain.scores["S0"]
+    assert record.pooled == plain.pooled
+    assert verify(tmp_path / "runs").problems == ()
 
 
 def test_methods_from_files_of_one_name(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,21 @@ def test_a_card_that_does_not_hold_what_it_must(tmp_path: Path) -> None:
             registry.card(str(path))
 
 
-@pytest.mark.parametrize("reader", ["no.such.module:open", "qbench.datasets.her2st:open_nothing", "json:dumps"])
-def test_a_reader_that_is_none(tmp_path: Path, reader: str) -> None:
+@pytest.mark.parametrize(
+    "reader", ["os:system", "never_imported:open", "qbench.datasets.her2st:open_her2st", "h5da", "../h5ad"]
+)
+def test_a_reader_is_a_registered_name_and_nothing_else_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    (tmp_path / "never_imported.py").write_text("raise AssertionError('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
     path = tmp_path / "mine.yaml"
     path.write_text(f"name: mine\ntitle: T\nsimulated: false\nreader: '{reader}'\n")
-    expected = "TypeError" if reader == "json:dumps" else "reader"
-    with pytest.raises((ConfigurationError, TypeError)) as error:
-        registry.open_dataset(str(path), tmp_path, ArrayCache(tmp_path))
-    assert expected in f"{type(error.value).__name__} reader"
+    loaded = set(sys.modules)
+    for read in (registry.card, lambda name: registry.open_dataset(name, tmp_path, ArrayCache(tmp_path))):
+        with pytest.raises(ConfigurationError, match=r"mine\.yaml.*reader") as error:
+            read(str(path))
+        assert f"'{reader}'" in str(error.value)
+        assert "h5ad, her2st, hest, tables, visium" in str(error.value)
+        assert ("Did you mean 'h5ad'?" in str(error.value)) == ("h5" in reader)
+    assert set(sys.modules) == loaded

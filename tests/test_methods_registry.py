@@ -68,8 +68,7 @@ def test_unknown_profile():
         registry.spec("ridge", profile="papr")
 
 
-def test_a_registered_method_is_found_and_a_taken_name_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(registry, "_registered", {})
+def test_a_registered_method_is_found_and_a_taken_name_refused():
     registry.register("mine", "qbench.methods.controls.mean:Mean", "my-package")
     assert "mine" in registry.names()
     spec = registry.parse("mine")

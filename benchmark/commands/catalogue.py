@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ...errors import unknown
+from ...errors import QbenchError, unknown
+from ...registries import Registry, installed
 from . import flags
 
-KINDS = ("methods", "datasets", "encoders", "protocols", "metrics", "runs")
+KINDS = ("methods", "datasets", "encoders", "protocols", "metrics", "readers", "runs")
 
 
 def add(app: typer.Typer) -> None:
@@ -34,9 +35,13 @@ def list_(
     if kind is not None and kind not in KINDS:
         raise unknown("list", kind, KINDS)
     load_plugins(plugin or ())
-    rows = {name: _LISTS[name]() for name in ([kind] if kind else KINDS[:-1]) if name != "runs"}
-    if kind == "runs":
-        rows["runs"] = _runs(out or Path("runs"))
+    kinds = [kind] if kind else list(KINDS[:-1])
+    rows = {
+        name: _protocols() if name == "protocols" else _runs(out or Path("runs")) if name == "runs" else _rows(name)
+        for name in kinds
+    }
+    for sentence in _refused(kinds):
+        typer.echo(sentence, err=True)
     if as_json:
         print(json.dumps({"schema": 1, **rows}, indent=1))
         return
@@ -89,46 +94,87 @@ def info(
         _show(found)
 
 
-def _methods() -> list[dict[str, Any]]:
+def _rows(kind: str) -> list[dict[str, Any]]:
+    """A row for each name of a kind; one whose package is broken says so and stands in no other's way."""
+    registry, tell, columns = _LISTS[kind]()
+    rows = []
+    for name in registry.names():
+        try:
+            told = tell(name)
+        except QbenchError as error:
+            told = {**dict.fromkeys(columns, "?"), "what": f"broken: {error}"}
+        rows.append({"name": name, **told, "origin": told.get("origin", registry.origin(name))})
+    return rows
+
+
+def _refused(kinds: Iterable[str]) -> list[str]:
+    registries = [_LISTS[kind]()[0] for kind in kinds if kind in _LISTS]
+    refused = [sentence for registry in registries for name in registry.shipped for sentence in registry.refused(name)]
+    return [*refused, *(installed()[1] if registries else ())]
+
+
+def _methods() -> Telling:
     from ...methods import registry
 
-    return [
-        {
-            "name": name,
-            "kind": registry.method_class(name).kind,
-            "what": registry.card(name).title,
-            "origin": registry.origin(name),
-        }
-        for name in registry.names()
-    ]
+    def tell(name: str) -> dict[str, Any]:
+        return {"kind": registry.method_class(name).kind, "what": registry.card(name).title}
+
+    return registry.METHODS, tell, ("kind", "what")
 
 
-def _datasets() -> list[dict[str, Any]]:
+def _datasets() -> Telling:
     from ...datasets import registry
 
-    return [
-        {
-            "name": name,
-            "what": registry.card(name).title,
-            "simulated": "yes" if registry.card(name).simulated else "no",
-            "origin": registry.origin(name),
-        }
-        for name in registry.names()
-    ]
+    def tell(name: str) -> dict[str, Any]:
+        card = registry.card(name)
+        return {"what": card.title, "simulated": "yes" if card.simulated else "no"}
+
+    return registry.DATASETS, tell, ("what", "simulated")
 
 
-def _encoders() -> list[dict[str, Any]]:
+def _encoders() -> Telling:
     from ...methods.encoders import registry
 
-    return [
-        {
-            "name": name,
-            "what": (card := registry.card(name)).title,
-            "licence": card.licence,
-            "origin": registry.origin(name),
-        }
-        for name in registry.names()
-    ]
+    def tell(name: str) -> dict[str, Any]:
+        card = registry.card(name)
+        return {"what": card.title, "licence": card.licence}
+
+    return registry.ENCODERS, tell, ("what", "licence")
+
+
+def _metrics() -> Telling:
+    from ..metrics import METRICS, load_metric
+
+    own = {
+        "pcc": "Pearson correlation over a section's spots, per gene",
+        "mse": "mean squared error in target space, per gene",
+    }
+
+    def tell(name: str) -> dict[str, Any]:
+        if name in own:
+            return {"what": own[name]}
+        metric = load_metric(name)
+        return {"what": " ".join((metric.function.__doc__ or "").split()), "origin": metric.origin}
+
+    return METRICS, tell, ("what",)
+
+
+def _readers() -> Telling:
+    from ...datasets.registry import READERS
+
+    own = {
+        "h5ad": "AnnData files that the card lists",
+        "hest": "HEST-1k samples that the card lists",
+        "tables": "tables of counts and spots that the card lists",
+        "visium": "Space Ranger folders that the card lists",
+        "her2st": "a folder of HER2ST's public files",
+        "demo": "simulated sections, made at the first use",
+    }
+
+    def tell(name: str) -> dict[str, Any]:
+        return {"what": own.get(name) or " ".join((READERS.load(name, lambda value: value).__doc__ or "").split())}
+
+    return READERS, tell, ("what",)
 
 
 def _protocols() -> list[dict[str, Any]]:
@@ -152,28 +198,13 @@ def _runs(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _metrics() -> list[dict[str, Any]]:
-    from ..metrics import metrics
-
-    own = [
-        {"name": "pcc", "what": "Pearson correlation over a section's spots, per gene", "origin": "qbench"},
-        {"name": "mse", "what": "mean squared error in target space, per gene", "origin": "qbench"},
-    ]
-    return [
-        *own,
-        *(
-            {"name": metric.name, "what": " ".join((metric.function.__doc__ or "").split()), "origin": metric.origin}
-            for metric in metrics()
-        ),
-    ]
-
-
-_LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+Telling = tuple[Registry, Callable[[str], dict[str, Any]], tuple[str, ...]]  # what there is, a name's row, its columns
+_LISTS: dict[str, Callable[[], Telling]] = {
     "methods": _methods,
     "datasets": _datasets,
     "encoders": _encoders,
-    "protocols": _protocols,
     "metrics": _metrics,
+    "readers": _readers,
 }
 
 

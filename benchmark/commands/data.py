@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,10 +37,16 @@ def add(app: typer.Typer) -> None:
 def list_(as_json: flags.Json = False) -> None:
     """List the datasets, whether they can be fetched, and who brought them."""
     from ...datasets import registry
+    from ...errors import ConfigurationError
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in registry.names():
-        card = registry.card(name)
+        try:
+            card = registry.card(name)
+        except ConfigurationError as error:  # one broken package hides no other dataset
+            broken = dict.fromkeys(("sections", "fetched from", "licence"))
+            rows.append({"name": name, "title": f"broken: {error}", **broken, "origin": registry.origin(name)})
+            continue
         rows.append(
             {
                 "name": name,

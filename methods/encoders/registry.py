@@ -9,10 +9,10 @@ import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -20,13 +20,19 @@ from pydantic import BaseModel, ConfigDict
 from ...datasets.cache_root import default_root
 from ...datasets.hashing import file_sha256
 from ...errors import ConfigurationError, DataError
+from ...registries import Registry
 from ..machine import choose_runtime, resolve_device
 
 Weights = Path | Literal["random"]
 DEFAULT = "efficientnet_lite0"
-GROUP = (
-    "qbench.encoders"  # entry points of other packages: an EncoderCard, the path of its YAML, or a function of either
+_FOLDER = files("qbench.configs").joinpath("encoders")
+# Another package's entry point is an EncoderCard, the path of its YAML, or a function that returns either.
+ENCODERS = Registry(
+    "encoder",
+    "qbench.encoders",
+    {p.name.removesuffix(".yaml"): p.name for p in sorted(_FOLDER.iterdir(), key=str) if p.name.endswith(".yaml")},
 )
+names = ENCODERS.names  # of the encoders that have a card; besides them any timm name and `hf-hub:` name works
 EVERY = "*"  # key of the weights that every encoder takes
 
 
@@ -103,38 +109,9 @@ class EncoderSpec:
         }
 
 
-def names() -> list[str]:
-    """Names of the encoders that have a card; besides them any timm name and `hf-hub:` name works."""
-    return [*_shipped(), *(name for name in sorted(_plugins()) if name not in _shipped())]
-
-
 def origin(name: str) -> str:
     """The package that brought an encoder; timm for any name without a card."""
-    return "qbench" if name in _shipped() else _plugins()[name][1] if name in _plugins() else "timm"
-
-
-@cache
-def _plugins() -> dict[str, tuple[EncoderCard, str]]:
-    found = {}
-    for entry in entry_points(group=GROUP):
-        source = entry.dist.name if entry.dist is not None else "an installed package"
-        try:
-            value = entry.load()
-            value = value() if callable(value) else value
-            if not isinstance(value, EncoderCard):
-                value = EncoderCard.model_validate(yaml.safe_load(Path(value).read_text(encoding="utf-8")))
-            found[entry.name] = (value, source)
-        except Exception as error:
-            raise ConfigurationError(
-                f"The encoder '{entry.name}' of {source} raised {type(error).__name__} on import: {error}; mend or remove that "
-                "package."
-            ) from error
-    return found
-
-
-def _shipped() -> list[str]:
-    folder = files("qbench.configs").joinpath("encoders")
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return ENCODERS.origin(name) if name in names() else "timm"
 
 
 @cache
@@ -144,11 +121,10 @@ def card(name: str) -> EncoderCard:
     Raises:
         ConfigurationError: no such encoder, or a `hf-hub:` name whose description cannot be fetched.
     """
-    if name in _plugins() and name not in _shipped():
-        return _plugins()[name][0]
+    if name in ENCODERS.shipped:
+        return _read_card(_FOLDER.joinpath(f"{name}.yaml"))
     if name in names():
-        text = files("qbench.configs").joinpath("encoders", f"{name}.yaml").read_text(encoding="utf-8")
-        return EncoderCard.model_validate(yaml.safe_load(text))
+        return ENCODERS.load(name, _as_card)
     from .timm_names import card_of_timm
 
     return card_of_timm(name, names())
@@ -224,6 +200,15 @@ def parse_weights(values: Iterable[str]) -> dict[str, Weights]:
             )
         chosen[name] = "random" if file == "random" else Path(file).expanduser()
     return chosen
+
+
+def _as_card(value: Any) -> EncoderCard:
+    made = value() if callable(value) else value
+    return made if isinstance(made, EncoderCard) else _read_card(Path(made))
+
+
+def _read_card(path: Path | Traversable) -> EncoderCard:
+    return EncoderCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def _default_weights(name: str, found: EncoderCard) -> Path:

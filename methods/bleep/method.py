@@ -33,6 +33,7 @@ class BLEEP(ImageMethod):
     """
 
     name = "bleep"
+    version = 2
     Parameters = BLEEPParameters
     network: BLEEPNetwork
 

@@ -29,6 +29,7 @@ class NearestNeighbours(Method):
     """Mean expression of the k training spots whose features, z-scored over training, are nearest by cosine."""
 
     name = "knn"
+    version = 2
     kind = "control"
     seeded = False
     Parameters = KnnParameters

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...datasets.cohort import Cohort, SealedSection
 from ..method import Inputs
+from ..scaling import Scaling
 from .ridge import Ridge
 
 POWERS = ((1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (3, 0), (2, 1), (1, 2), (0, 3))
@@ -42,8 +43,7 @@ class Context(Ridge):
     def read(self, source: Cohort | SealedSection) -> NDArray[np.float64]:
         def both(section: SealedSection) -> NDArray[np.float64]:
             values = np.concatenate([np.asarray(section.features("rgb"), dtype=np.float64), cubic(section)], axis=1)
-            sd = values.std(axis=0)
-            return (values - values.mean(axis=0)) / np.where(sd > 0, sd, 1.0)
+            return Scaling.fit(values).apply(values)
 
         return _by_section(source, both)
 

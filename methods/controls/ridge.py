@@ -34,6 +34,7 @@ class Ridge(Method):
     """
 
     name = "ridge"
+    version = 2
     kind = "control"
     seeded = False
     Parameters = RidgeParameters

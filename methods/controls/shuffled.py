@@ -22,6 +22,7 @@ class Shuffled(Method):
     """Fits a method as usual, then permutes a test section's patches among its spots; coordinates stay where they are."""
 
     name = "shuffled"
+    version = 2
     kind = "control"
     Parameters = ShuffledParameters
 

@@ -53,6 +53,7 @@ class HisToGene(Method):
     """
 
     name = "histogene"
+    version = 2
     context: ClassVar[Literal["spot", "section"]] = "section"
     Parameters = HisToGeneParameters
     network: HisToGeneNetwork

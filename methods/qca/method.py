@@ -26,6 +26,7 @@ class QCA(ImageMethod):
     """
 
     name = "qca"
+    version = 2
     Parameters = QCAParameters
     network: QCANetwork
 

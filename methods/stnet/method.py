@@ -96,9 +96,12 @@ class STNet(ImageMethod):
 
 
 def channel_statistics(train: Cohort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of red, green and blue over 255, of patches spread evenly over the training spots."""
+    """Mean and standard deviation of red, green and blue over 255, of patches spread evenly over the training spots.
+
+    The standard deviation is at least a step of a pixel's value, 1/255.
+    """
     patches = train.patches()
     rows = np.unique(np.linspace(0, len(patches) - 1, min(NORMALISATION_SAMPLE, len(patches))).astype(np.intp))
     pixels = patches[rows].reshape(-1, 3)
     mean = pixels.mean(axis=0, dtype=np.float64) / 255
-    return mean, pixels.std(axis=0, dtype=np.float64) / 255
+    return mean, np.maximum(pixels.std(axis=0, dtype=np.float64), 1.0) / 255

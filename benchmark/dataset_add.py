@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from ..errors import ConfigurationError, DataError, unknown
+from ..errors import DataError, unknown
+from ..names import check_name, patient_name
 from .files import write_text
 
 IMAGES = (".svs", ".ome.tif", ".ome.tiff", ".tif", ".tiff", ".btf", ".jpg", ".jpeg", ".png")
@@ -33,8 +34,7 @@ def write_dataset_card(
     """
     if form is not None and form not in _FIND:
         raise unknown("format", form, _FIND)
-    if not name or not all(c.isalnum() or c in "_-" for c in name):
-        raise ConfigurationError(f"Expected a name of letters, digits, _ and -, found '{name}'; give another --name.")
+    check_name("a dataset (--name)", name)
     if not folder.is_dir():
         raise DataError(f"Expected a folder of sections at {folder}, but there is none.")
     wanted = (
@@ -68,8 +68,8 @@ def write_dataset_card(
     return sections
 
 
-def read_patients(path: Path) -> dict[str, str]:
-    """section -> patient, from a CSV with these two columns.
+def read_patients(path: Path) -> dict[str, str | None]:
+    """section -> patient, from a CSV with these two columns; None where a cell names nobody.
 
     Raises:
         DataError: columns that are not there, or a section twice.
@@ -82,7 +82,7 @@ def read_patients(path: Path) -> dict[str, str]:
                     f"Expected columns section and patient in {path}, found "
                     f"{', '.join(reader.fieldnames or ()) or 'none'}."
                 )
-            rows = [(row["section"], row["patient"]) for row in reader]
+            rows = [(row["section"], patient_name(row["patient"])) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"Expected a table of patients in {path}, but {error}.") from error
     if len({section for section, _ in rows}) != len(rows):
@@ -90,7 +90,7 @@ def read_patients(path: Path) -> dict[str, str]:
     return dict(rows)
 
 
-def _name_patients(sections: list[dict[str, Any]], patients: Mapping[str, str], path: Path) -> None:
+def _name_patients(sections: list[dict[str, Any]], patients: Mapping[str, str | None], path: Path) -> None:
     ids = {section["id"] for section in sections}
     foreign = sorted(set(patients) - ids)
     if foreign:
@@ -98,7 +98,7 @@ def _name_patients(sections: list[dict[str, Any]], patients: Mapping[str, str], 
             f"{path} names {', '.join(foreign)}, but the sections here are {', '.join(sorted(ids))}; correct the names."
         )
     for section in sections:
-        if patients.get(section["id"]):
+        if section["id"] in patients:
             section["patient"] = patients[section["id"]]
 
 
@@ -149,7 +149,7 @@ _FIND: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
 
 def _section(name: str, patient: str | None, file: str, **more: str | None) -> dict[str, Any]:
     return {
-        "id": name,
+        "id": check_name("a section", name),
         "patient": patient,
         "file": file,
         **{key: value for key, value in more.items() if value is not None},
@@ -166,22 +166,23 @@ def _image_of(folder: Path, name: str) -> str | None:
 
 
 def _patient_in(path: Path) -> str | None:
-    """The patient that an AnnData file names, if it is a single one."""
+    """The patient that every spot of an AnnData file names, or None: a spot without a name may be anybody's."""
     from ..datasets.readers.anndata_file import open_anndata, read_part
 
     with open_anndata(path) as file:
         obs = read_part(file, "obs")
-    if "patient" not in obs or obs["patient"].nunique() != 1:
-        return None
-    return str(obs["patient"].iloc[0])
+    named = {patient_name(value) for value in obs["patient"].unique()} if "patient" in obs else set()
+    return named.pop() if len(named) == 1 else None
 
 
 def _hest_patient(folder: Path, name: str) -> str | None:
+    """Study and label: one study's "Patient 1" is another person than the next one's."""
     path = folder / "metadata" / f"{name}.json"
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8")).get("patient")
-    except (ValueError, AttributeError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        study, label = patient_name(found.get("dataset_title")), patient_name(found.get("patient"))
+    except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"Expected a sample's metadata in {path}, but {error}; fetch it again.") from error
-    return str(found) if found not in (None, "") else None
+    return f"{study} - {label}" if study and label else None

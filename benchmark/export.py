@@ -9,6 +9,7 @@ from pathlib import Path
 from ..datasets.cache import ArrayCache
 from ..datasets.folds import SIDES, check_leaks
 from ..datasets.protocol import Protocol
+from ..names import spreadsheet_cell
 from .files import write_text
 from .options import RunOptions
 from .panels import open_panel
@@ -19,7 +20,8 @@ def export_protocol(options: RunOptions, folder: Path) -> tuple[Protocol, list[s
     """Write `folds.csv` and `panels.csv`; returns the protocol, notes on sections left out, and the number of folds.
 
     `folds.csv`: section, spot, fold, role (train, validation, test). `panels.csv`: fold, gene, rank (0 is the most
-    variable; markers that were appended have no rank), HVG, HEG, MG (1 or 0).
+    variable; markers that were appended have no rank), HVG, HEG, MG (1 or 0). Names that a spreadsheet would run are written
+    as `spreadsheet_cell` does, and read so by `qbench score`.
     """
     cache = ArrayCache()
     dataset = open_data(options, cache)
@@ -35,13 +37,15 @@ def export_protocol(options: RunOptions, folder: Path) -> tuple[Protocol, list[s
                 section = dataset.load(part.section)
                 rows = part.rows(section.array_xy)
                 spots = section.spots if rows is None else [section.spots[i] for i in rows]
-                write_fold.writerows((section.id, spot, fold.name, side) for spot in spots)
+                write_fold.writerows([*map(spreadsheet_cell, (section.id, spot, fold.name, side))] for spot in spots)
         panel = open_panel(dataset, fold, cache)
         check_leaks(fold, settled.patients, contents, settled.protocol.unit == "patient", panel)
         lists = [panel.mask(genes) for genes in (panel.hvg, panel.heg, panel.mg)]
         for i, gene in enumerate(panel.genes):
             rank = i if i < panel.n_ranked else ""
-            write_panel.writerow([fold.name, gene, rank, *(int(mask[i]) for mask in lists)])
+            write_panel.writerow(
+                [spreadsheet_cell(fold.name), spreadsheet_cell(gene), rank, *(int(mask[i]) for mask in lists)]
+            )
     write_text(folder / "folds.csv", folds.getvalue())
     write_text(folder / "panels.csv", panels.getvalue())
     return settled.protocol, settled.notes, len(settled.folds)

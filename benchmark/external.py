@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -20,6 +19,7 @@ from ..datasets.target import TargetName, clamp
 from ..errors import ConfigurationError, DataError, unknown
 from ..leaderboard.record import MethodRecord, PatchRecord, Record
 from ..methods.registry import names as method_names
+from ..names import check_name
 from .cell import seal
 from .describe import method_record
 from .external_table import ExternalSection, read_predictions
@@ -53,8 +53,7 @@ def score_predictions(path: Path, name: str, scale: str, options: RunOptions) ->
     """
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise ConfigurationError(f"Expected a --name of letters, digits, '.', '_' and '-', found '{name}'.")
+    check_name("predictions (--name)", name)
     if name in method_names():
         raise ConfigurationError(
             f"The name '{name}' is a method of qbench; give your predictions a --name of their own."

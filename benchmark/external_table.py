@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..names import from_spreadsheet_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +132,8 @@ def _from_table(path: Path, table: pd.DataFrame) -> dict[str, ExternalSection]:
     codes, names = {}, {}
     for column in COLUMNS[:3]:
         category = table[column].astype(str).astype("category").cat
-        codes[column], names[column] = category.codes.to_numpy().astype(np.intp), [str(n) for n in category.categories]
+        codes[column] = category.codes.to_numpy().astype(np.intp)
+        names[column] = [from_spreadsheet_cell(str(name)) for name in category.categories]
     out = {}
     for code, section in enumerate(names["section"]):
         rows = np.flatnonzero(codes["section"] == code)

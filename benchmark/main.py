@@ -16,6 +16,7 @@ import typer
 from .. import __version__
 from ..datasets.cache_root import default_root
 from ..errors import QbenchError
+from ..names import shown
 from .commands import add_commands
 
 # What torch compiles is kept with everything else that is made once; importing torch's compiler would settle on /tmp.
@@ -73,4 +74,4 @@ def _say(message: str) -> None:
     from rich.console import Console
 
     Console(stderr=True).print("[bold red]error:[/bold red]", end=" ")
-    print(message, file=sys.stderr)
+    print(shown(message), file=sys.stderr)

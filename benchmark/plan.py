@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -263,11 +264,12 @@ def plan_cell(task: CellTask) -> PlannedCell:
 
 def _why(task: CellTask) -> str:
     """Why a cell must run: it is new, or what changed since the last one of the same method, fold and seed."""
-    short = task.method.split("[")[0]
     newest: Record | None = None
-    for path in task.folder.parent.glob(f"{short}-{task.fold.name}-seed{task.seed}-*/record.json"):
+    for path in task.folder.parent.glob(f"{glob.escape(task.start)}-*/record.json"):
         record = read_record(path)
-        if record.method.label == task.method and (newest is None or record.started > newest.started):
+        if (record.method.label, record.fold.name) == (task.method, task.fold.name) and (
+            newest is None or record.started > newest.started
+        ):
             newest = record
     if newest is None:
         return "new"

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from ..leaderboard.record import Record
+from ..names import shown
 from .task import CellTask
 
 
@@ -37,7 +38,7 @@ def summary(task: CellTask, record: Record) -> str:
     """One line about a finished cell."""
     where = f"{task.method} · fold {task.fold.name} · seed {task.seed}"
     if record.status == "failed":
-        return f"{where}: FAILED: {record.failure.message if record.failure else 'no reason recorded'}"
+        return shown(f"{where}: FAILED: {record.failure.message if record.failure else 'no reason recorded'}")
     values = [section.get("pcc_hvg") for section in record.scores.values()]
     known = [value for value in values if value is not None]
     figure = f"HVG {sum(known) / len(known):.3f}, " if known else ""
@@ -85,7 +86,7 @@ class Plain(Quiet):
         self._prepared = -1.0
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(shown(text), markup=False, soft_wrap=True)
 
     def start(self, cells: int, done: int) -> None:
         self._total, self._done = cells, done
@@ -126,7 +127,7 @@ class Live(Quiet):
         self._preparing: TaskID | None = None
 
     def note(self, text: str) -> None:
-        self._progress.console.print(text, markup=False)
+        self._progress.console.print(shown(text), markup=False)
 
     def start(self, cells: int, done: int) -> None:
         if done < cells:

@@ -11,6 +11,7 @@ from ..datasets.folds import Fold
 from ..datasets.protocol import Protocol
 from ..leaderboard.record import PatchRecord
 from ..methods.encoders.registry import Weights
+from ..names import path_part
 
 
 class CellTask(BaseModel):
@@ -47,8 +48,12 @@ class CellTask(BaseModel):
     @property
     def name(self) -> str:
         """Folder of the cell: readable, and unique by the identity's first digits."""
-        short = self.method.split("[")[0]
-        return f"{short}-{self.fold.name}-seed{self.seed}-{self.cell[:12]}"
+        return f"{self.start}-{self.cell[:12]}"
+
+    @property
+    def start(self) -> str:
+        """How the folder begins of every cell of this method, fold and seed, whatever else decides it."""
+        return f"{path_part(self.method.split('[')[0])}-{path_part(self.fold.name)}-seed{self.seed}"
 
     @property
     def folder(self) -> Path:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ..names import check_name, patient_name
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -27,7 +29,7 @@ class SectionEntry(_Part):
             checked.
     """
 
-    id: str = Field(min_length=1)
+    id: str
     patient: str | None = None
     file: str
     spots: str | None = None
@@ -39,11 +41,19 @@ class SectionEntry(_Part):
     spot_diameter: float | None = Field(None, gt=0)
     pixel_scale: float | None = Field(None, gt=0)
 
-    @field_validator("id", "patient", mode="before")
+    @field_validator("id", mode="before")
     @classmethod
-    def _text(cls, value: object) -> object:
-        """YAML reads `patient: 7` as a number; a name it is all the same."""
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    def _id(cls, value: object) -> object:
+        """YAML reads `id: 7` as a number; a name it is all the same."""
+        value = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        return check_name("a section", value) if isinstance(value, str) else value
+
+    @field_validator("patient", mode="before")
+    @classmethod
+    def _patient(cls, value: object) -> object:
+        """None for what names nobody: an empty cell, NaN, NA and the like."""
+        named = isinstance(value, str | int | float) and not isinstance(value, bool)
+        return patient_name(value) if named else value
 
 
 class RepositorySource(_Part):

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigurationError, IntegrityError
+from ..names import UNNAMED
 from .hashing import canonical_hash
 from .panel import GenePanel
 from .protocol import Protocol
-from .registry import UNNAMED
 
 VALIDATION_SHARE = 0.2
 Portion = Literal["all", "near", "far"]

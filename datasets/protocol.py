@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from ..errors import ConfigurationError, unknown
+from ..names import check_labels, check_name, path_part
 from .hashing import canonical_hash
 from .target import TargetName
 
@@ -25,6 +26,13 @@ class HeldOut(BaseModel):
     test: tuple[str, ...]
     validation: tuple[str, ...] | None = None
 
+    @model_validator(mode="after")
+    def _names(self) -> HeldOut:
+        if self.name not in self.test:  # else it is the label of a patient or a section, which their own rules hold
+            check_name("a held-out group", self.name)
+        check_labels("a patient or section", [*self.test, *(self.validation or ())])
+        return self
+
 
 class ProtocolFile(BaseModel):
     """A protocol as written in YAML, before it meets a dataset."""
@@ -37,6 +45,16 @@ class ProtocolFile(BaseModel):
     dataset: str | None = None  # a protocol that lists ids belongs to one dataset
     sections: tuple[str, ...] | None = None
     folds: tuple[HeldOut, ...] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return check_name("a protocol", value)
+
+    @model_validator(mode="after")
+    def _labels(self) -> ProtocolFile:
+        check_labels("a protocol's title, dataset or section", [self.title, self.dataset or "", *(self.sections or ())])
+        return self
 
 
 class Protocol(BaseModel):
@@ -70,7 +88,8 @@ class Protocol(BaseModel):
     @property
     def folder(self) -> str:
         """Name of its folder below the runs folder."""
-        return f"{self.dataset}-{self.name}-{self.target}{'' if self.images else '-noimages'}-{self.hash}"
+        start = f"{path_part(self.dataset)}-{path_part(self.name)}-{self.target}"
+        return f"{start}{'' if self.images else '-noimages'}-{self.hash}"
 
 
 def names() -> list[str]:
@@ -88,7 +107,12 @@ def read_protocol(name: str) -> ProtocolFile:
         path = Path(name)
         if not path.is_file():
             raise ConfigurationError(f"Expected a protocol in {name}, but there is no such file.")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"Expected a protocol in {name}, but it cannot be read: {error}; save it as UTF-8 text."
+            ) from error
     elif name in names():
         text = (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
     else:
@@ -96,6 +120,8 @@ def read_protocol(name: str) -> ProtocolFile:
     try:
         values: Any = yaml.safe_load(text)
         return ProtocolFile.model_validate(values)
+    except ConfigurationError as error:  # a name that may not be one
+        raise ConfigurationError(f"{name}: {error}") from error
     except (yaml.YAMLError, ValidationError) as error:
         raise ConfigurationError(
             f"Expected a protocol in {name}: {str(error).splitlines()[0]}; see docs/protocols.md."

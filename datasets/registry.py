@@ -7,18 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import ConfigurationError, unknown
+from ..names import UNNAMED, check_labels, check_name, patient_name
 from ..registries import Registry
 from .cache import ArrayCache
 from .card_parts import SectionEntry, Source
 from .section import Section
 
-UNNAMED = "unnamed"  # patient of a section whose card names none; such a section may not be held out by patient
 _FOLDER = resources.files("qbench.configs").joinpath("datasets")
 # Another package's entry point is the path of a card, or a function that returns one.
 DATASETS = Registry(
@@ -84,6 +85,18 @@ class DatasetCard(BaseModel):
             raise ValueError(str(unknown("reader", name, READERS.names())))
         return name
 
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return check_name("a dataset", value)
+
+    @model_validator(mode="after")
+    def _labels(self) -> DatasetCard:
+        check_labels("a dataset's title", [self.title])
+        check_labels("a gene list", [*self.markers, *self.gene_lists])
+        check_labels("a gene", [*self.marker_genes, *self.technical_genes, *chain(*self.gene_lists.values())])
+        return self
+
     @property
     def expected_spots(self) -> dict[str, int]:
         """Spots of each section of the complete data, by section id."""
@@ -100,7 +113,10 @@ class SectionInfo:
     """A section before anything of it is parsed.
 
     `content` is a hash of the raw files that it is made of (tables, labels, image) and of the reader's version;
-    `labels` says whether a pathologist labelled it.
+    `labels` says whether a pathologist labelled it. A `patient` that names nobody becomes UNNAMED, whatever the reader.
+
+    Raises:
+        ConfigurationError: an id that no path may hold, or a patient with control characters.
     """
 
     id: str
@@ -108,6 +124,10 @@ class SectionInfo:
     image: Path | None
     labels: bool
     content: str
+
+    def __post_init__(self) -> None:
+        check_name("a section", self.id)
+        object.__setattr__(self, "patient", patient_name(self.patient) or UNNAMED)
 
 
 @dataclass(frozen=True)
@@ -168,6 +188,8 @@ def read_card(path: Path | resources.abc.Traversable) -> DatasetCard:
     """
     try:
         return DatasetCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ConfigurationError as error:  # a name that may not be one
+        raise ConfigurationError(f"{path}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..errors import DataError
+from ..names import UNNAMED, check_labels, check_name, patient_name
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -23,7 +24,7 @@ class Section:
 
     Attributes:
         id: name of the section, unique in its dataset.
-        patient: the patient it was taken from; folds are made on this.
+        patient: the patient it was taken from, UNNAMED where nobody is named; folds are made on this.
         counts: CSR int32, spots x genes, raw integer UMI counts.
         genes: gene symbols, unique, in the order of the columns of `counts`.
         spots: names of the spots, unique, in the order of the rows.
@@ -51,6 +52,10 @@ class Section:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        check_name("a section", self.id)
+        object.__setattr__(self, "patient", patient_name(self.patient) or UNNAMED)
+        check_labels(f"a gene of section {self.id}", self.genes, DataError)
+        check_labels(f"a spot of section {self.id}", self.spots, DataError)
         n, g = self.counts.shape
         for what, found, due in (
             ("spot names", len(self.spots), n),
@@ -122,10 +127,10 @@ class Section:
         """
         names = {}
         for key, given in (("section", section), ("patient", patient)):
-            single = key in data.obs and data.obs[key].nunique() == 1
-            if given is None and not single:
+            stated = {patient_name(value) for value in data.obs[key].unique()} if key in data.obs else set()
+            if given is None and (len(stated) != 1 or (key == "section" and None in stated)):
                 raise DataError(f"The AnnData names no single {key} in obs['{key}']; pass {key}= to say which it is.")
-            names[key] = str(data.obs[key].iloc[0]) if given is None else given
+            names[key] = given if given is not None else stated.pop() or UNNAMED
         pixel = np.asarray(data.obsm["spatial"], dtype=np.float64) if "spatial" in data.obsm else None
         array = np.asarray(data.obsm["array"], dtype=np.float64) if "array" in data.obsm else pixel
         if array is None:

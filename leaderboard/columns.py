@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..names import spreadsheet_cell
 from .analysis import remark
 from .ceiling import Ceiling
 from .table import RANKED_BY, Row, Table
@@ -24,6 +25,10 @@ class Column:
     header: str
     text: Callable[[Row], str]
     numeric: bool = True
+
+    def cell(self, row: Row) -> str:
+        """The text as a cell of a file, where a name must not begin a formula."""
+        return self.text(row) if self.numeric else spreadsheet_cell(self.text(row))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from ..names import spreadsheet_cell
 from .analysis import beats_controls
 from .record import Record
 from .table import Row, Table
@@ -41,8 +42,11 @@ def tables_csv(tables: Sequence[Table]) -> str:
     header = list(dict.fromkeys(key for line in lines for key in line))
     out = io.StringIO()
     writer = csv.DictWriter(out, header, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    writer.writerow({key: spreadsheet_cell(key) for key in header})
+    for line in lines:
+        writer.writerow(
+            {key: spreadsheet_cell(value) if isinstance(value, str) else value for key, value in line.items()}
+        )
     return out.getvalue()
 
 

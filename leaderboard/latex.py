@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..names import shown, spreadsheet_cell
 from .columns import LEGEND, Block, blocks
 from .table import Table
 
@@ -32,7 +33,7 @@ def tables_latex(tables: Sequence[Table], detail: bool = False) -> str:
 
 def escape(text: str) -> str:
     """Text as LaTeX prints it."""
-    return "".join(_SPECIAL.get(character, character) for character in text)
+    return "".join(_SPECIAL.get(character, character) for character in shown(text))
 
 
 def _table(table: Table, block: Block) -> str:
@@ -48,9 +49,9 @@ def _table(table: Table, block: Block) -> str:
             rf"  \caption{{{escape(caption)}}}",
             rf"  \begin{{tabular}}{{{''.join('r' if c.numeric else 'l' for c in block.columns)}}}",
             r"    \toprule",
-            line([c.header for c in block.columns]),
+            line([spreadsheet_cell(c.header) for c in block.columns]),
             r"    \midrule",
-            *(line([c.text(row) for c in block.columns]) for row in table.rows),
+            *(line([c.cell(row) for c in block.columns]) for row in table.rows),
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table}",

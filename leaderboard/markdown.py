@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..names import shown, spreadsheet_cell
 from .columns import LEGEND, METHOD, Block, blocks, number
 from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
 from .table import Row, Table
@@ -56,16 +57,16 @@ def failures(row: Row) -> list[str]:
 def _grid(block: Block, rows: Sequence[Row]) -> str:
     columns = block.columns
     lines = [
-        "| " + " | ".join(escape(column.header) for column in columns) + " |",
+        "| " + " | ".join(escape(spreadsheet_cell(column.header)) for column in columns) + " |",
         "|" + "|".join("---:" if column.numeric else "---" for column in columns) + "|",
     ]
     for row in rows:
-        cells = [f"`{escape(c.text(row))}`" if c is METHOD else escape(c.text(row)) for c in columns]
+        cells = [f"`{escape(c.text(row))}`" if c is METHOD else escape(c.cell(row)) for c in columns]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def escape(text: str) -> str:
     """Text that cannot leave its table cell or become markup."""
-    flat = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    flat = shown(" ".join(text.split())).replace("`", "'").replace("|", "\\|")
     return flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import ConfigurationError
+from ..names import shown
 
 SCHEMA = 1
+
+
+def _visible(name: str) -> str:
+    """A name as it is printed: a runs folder of others may hold what a terminal acts on."""
+    if not name.isprintable():
+        raise ValueError(f"expected a name without control characters, found '{shown(name)}'")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_visible)]
 
 
 class _Part(BaseModel):
@@ -20,8 +31,8 @@ class _Part(BaseModel):
 class MethodRecord(_Part):
     """A method with its resolved parameters."""
 
-    name: str
-    label: str  # as asked: "qca" or "qca[alpha=0.5]"
+    name: Name
+    label: Name  # as asked: "qca" or "qca[alpha=0.5]"
     version: int
     kind: Literal["method", "control", "oracle", "external"]
     profile: Literal["fast", "paper"]
@@ -29,17 +40,17 @@ class MethodRecord(_Part):
     settings: dict[str, Any]  # only what the user changed from the profile
     context: Literal["spot", "section"] = "spot"
     n_parameters: int = 0
-    origin: str = "qbench"
+    origin: Name = "qbench"
 
 
 class EncoderRecord(_Part):
     """Where features came from, or the network that the method trained itself (`frozen` false)."""
 
-    name: str
-    weights: str  # sha256 of the file, or "random"
+    name: Name
+    weights: Name  # sha256 of the file, or "random"
     version: int
-    runtime: str
-    dtype: str
+    runtime: Name
+    dtype: Name
     frozen: bool = True
 
 
@@ -53,15 +64,15 @@ class PatchRecord(_Part):
 class ProtocolRecord(_Part):
     """The protocol that a number is from; records of two hashes are never put in one table."""
 
-    name: str
-    hash: str
-    dataset: str
+    name: Name
+    hash: Name
+    dataset: Name
     simulated: bool
     held_out: Literal["patient", "section", "groups"]
     leaky: bool
     target: Literal["counts", "proportion"]
     images: bool
-    sections: tuple[str, ...]
+    sections: tuple[Name, ...]
     definition: dict[str, Any]
 
 
@@ -71,12 +82,12 @@ class FoldRecord(_Part):
     `test_patients` is the patient of each section of `test`, in that order (or one name for all of them).
     """
 
-    name: str
-    test: tuple[str, ...]
-    test_patients: tuple[str, ...]
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    validation_rule: str
+    name: Name
+    test: tuple[Name, ...]
+    test_patients: tuple[Name, ...]
+    train: tuple[Name, ...]
+    validation: tuple[Name, ...]
+    validation_rule: Name
     patient_in_training: bool
     n_train_spots: int
     n_validation_spots: int

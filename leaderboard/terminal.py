@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..names import shown
 from .analysis import remark
 from .columns import ABSENT, ENCODER, METHOD, RANK, Block, Column, blocks, number, ranks
 from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
@@ -32,7 +33,7 @@ def print_tables(tables: Sequence[Table], console: Console, detail: bool = False
             for record in row.records:
                 if record.failure is not None:
                     where = f"  fold {record.fold.name}, seed {record.seed}: "
-                    console.print(Text(f"{where}{record.failure.type}: {record.failure.message}", style="red"))
+                    console.print(Text(shown(f"{where}{record.failure.type}: {record.failure.message}"), style="red"))
         if table.analysis.sentence:
             console.print(Text(table.analysis.sentence, style="yellow"))
         console.print()
@@ -92,7 +93,7 @@ def _print(table: Table, block: Block, console: Console) -> None:
     )
     for column in block.columns:
         grid.add_column(
-            column.header,
+            Text(column.header),
             justify="right" if column.numeric else "left",
             overflow="fold",
             no_wrap=column.numeric,

@@ -81,7 +81,7 @@ def test_add_reports_a_section_that_is_not_sound(tmp_path: Path) -> None:
     [
         (["empty", "--name", "a"], DataError, "found none; see docs/own-data.md"),
         (["none", "--name", "a"], DataError, "but there is none"),
-        (["empty", "--name", "a/b"], ConfigurationError, "a name of letters"),
+        (["empty", "--name", "a/b"], ConfigurationError, "(--name) to be of letters"),
         (["empty", "--name", "a", "--format", "h5da"], ConfigurationError, "Did you mean 'h5ad'"),
     ],
 )

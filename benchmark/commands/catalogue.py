@@ -47,6 +47,7 @@ def list_(
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     for name, entries in rows.items():
@@ -54,7 +55,7 @@ def list_(
         for header in entries[0] if entries else ("none",):
             table.add_column(header, overflow="fold", style="bold" if header == "name" else "")
         for entry in entries:
-            table.add_row(*(str(value) for value in entry.values()))
+            table.add_row(*(Text(str(value)) for value in entry.values()))
         console.print(table)
         console.print()
 
@@ -233,7 +234,7 @@ def _show(found: dict[str, Any]) -> None:
         sources = dict.fromkeys(parameter["source"].values())
         what = " ".join([parameter["what"], *(f"[{source}]" for source in sources)])
         grid.add_row(
-            parameter["name"], *(_words(parameter[p]) for p in profiles), Text(parameter["values"]), Text(what)
+            parameter["name"], *(Text(_words(parameter[p])) for p in profiles), Text(parameter["values"]), Text(what)
         )
     console.print(grid)
 

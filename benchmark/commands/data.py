@@ -62,12 +62,13 @@ def list_(as_json: flags.Json = False) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for header in rows[0]:
         table.add_column(header, overflow="fold", style="bold" if header == "name" else "")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
     Console(highlight=False).print(table)
 
 
@@ -155,11 +156,12 @@ def add_(
 ) -> None:
     """Write the card of your own sections from a folder, and check every one of them."""
     from ...datasets.cache import ArrayCache
+    from ...names import path_part
     from ..dataset_add import write_dataset_card
     from ..dataset_check import check_dataset
     from ..progress import Bars
 
-    card = to or Path(f"{name}.yaml")
+    card = to or Path(f"{path_part(name)}.yaml")
     sections = write_dataset_card(folder, form, name, card, patients, layer)
     with Bars(quiet) as bars:
         found = check_dataset(str(card), None, ArrayCache(), bars)
@@ -204,7 +206,7 @@ def _show(found: DatasetCheck, quiet: bool) -> None:
                 (f"{section.spots:,}", f"{section.genes:,}", f"{section.umi:,}") if section.spots else ("", "", "")
             )
             remarks = Text(section.problem or "; ".join(section.notes))
-            table.add_row(mark, section.id, section.patient, *figures, section.image, remarks)
+            table.add_row(mark, section.id, Text(section.patient), *figures, section.image, remarks)
         console.print(table)
         for note in found.notes:
             console.print(note, markup=False, soft_wrap=True)

@@ -116,15 +116,16 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     for note in plan.notes:
         console.print(note, markup=False)
-    table = Table(title=f"Plan: {plan.protocol.folder}", title_justify="left")
+    table = Table(title=Text(f"Plan: {plan.protocol.folder}"), title_justify="left")
     for header in ("method", "fold", "seed", "state", "why"):
         table.add_column(header)
     for row in rows:
-        table.add_row(*(str(row[key]).replace("[", "\\[") for key in ("method", "fold", "seed", "state", "reason")))
+        table.add_row(*(Text(str(row[key])) for key in ("method", "fold", "seed", "state", "reason")))
     console.print(table)
     pending = len(plan.pending())
     console.print(f"{len(rows)} cells, {len(rows) - pending} to read, {pending} to run")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import unknown
+from ...names import path_part
 
 DPI = 150
 
@@ -54,7 +55,7 @@ def write_maps(predictions: Path, genes: list[str]) -> list[Path]:
                 label="log1p counts" if data.uns["target"] == "counts" else "log1p per 10,000",
                 shrink=0.7,
             )
-            path = predictions.with_name(f"{predictions.stem}-{gene}.png")
+            path = predictions.with_name(f"{predictions.stem}-{path_part(gene)}.png")
             figure.savefig(path, bbox_inches="tight")
             written.append(path)
     finally:

@@ -97,6 +97,7 @@ class Board:
     def _table(self) -> Table:
         from rich import box
         from rich.table import Table
+        from rich.text import Text
 
         seconds = time.monotonic() - self._started
         title = f"{len(self._done)} of {len(self._lines)} trials · {int(seconds // 60)}:{int(seconds % 60):02d}"
@@ -112,5 +113,5 @@ class Board:
             figure = "–" if line.figure is None else f"{line.figure:.4f}"
             style = "bold" if line.state == "training" else "red" if line.state == "failed" else "dim"
             cells = (line.fold, str(line.number), line.state, str(line.epoch), figure, in_words(line.settings))
-            table.add_row(*(cell.replace("[", "\\[") for cell in cells), style=style)
+            table.add_row(*(Text(cell) for cell in cells), style=style)
         return table

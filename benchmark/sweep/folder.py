@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,11 @@ def sweep_folder(out: Path, start: str, identity: Mapping[str, Any], new: bool) 
     key = canonical_hash(dict(identity))
     folder = parent / f"{start}-{key[:12]}"
     if not new and not (folder / IDENTITY).is_file():
-        others = [path for path in parent.glob(f"{start}-*/{IDENTITY}") if len(path.parent.name) == len(folder.name)]
+        others = [
+            path
+            for path in parent.glob(f"{glob.escape(start)}-*/{IDENTITY}")
+            if len(path.parent.name) == len(folder.name)
+        ]
         if others:
             last = max(others, key=lambda path: path.stat().st_mtime)
             changed = differences(json.loads(last.read_text(encoding="utf-8")), identity)

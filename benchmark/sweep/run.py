@@ -16,6 +16,7 @@ from ...datasets.hashing import canonical_hash
 from ...errors import ConfigurationError
 from ...methods.encoders.registry import EncoderSpec, Weights
 from ...methods.registry import MethodSpec, parse
+from ...names import path_part
 from ..cell import open_cohort
 from ..cluster import absolute_plugin
 from ..inputs import prepare
@@ -59,7 +60,7 @@ def run_sweep(
     own = plan.methods[0]
     resolved = [resolve(point(base, settings).label, options, plan) for settings in points]
     identity = sweep_identity(base, space, points, sweep, options, plan)
-    start = f"{base.name}-{plan.protocol.dataset}-{options.profile}"
+    start = f"{path_part(base.name)}-{path_part(plan.protocol.dataset)}-{options.profile}"
     with sweep_folder(options.out.absolute(), start, identity, sweep.new) as folder:
         for note in plan.notes:
             reporter.note(note)

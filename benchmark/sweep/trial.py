@@ -18,6 +18,7 @@ from ...errors import MethodError, QbenchError
 from ...methods.machine import resolve_device
 from ...methods.method import FitContext
 from ...methods.selection import validation_scores
+from ...names import path_part
 from ..cell import set_threads
 from ..files import write_text
 from ..plugins import load_plugins
@@ -56,7 +57,7 @@ class TrialTask(BaseModel):
 
 
 def trial_name(fold: str, number: int) -> str:
-    return f"{fold}-{number:03d}"
+    return f"{path_part(fold)}-{number:03d}"
 
 
 class TrialResult(BaseModel):

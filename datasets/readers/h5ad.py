@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from ...names import UNNAMED
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
-from ..registry import UNNAMED, Dataset, DatasetCard
+from ..registry import Dataset, DatasetCard
 from ..section import Section
 from .anndata_file import open_anndata, read_coordinates, read_counts, read_part, text_columns
 from .genes import add_up_duplicates, are_ensembl, refuse_duplicates, to_symbols

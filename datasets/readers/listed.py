@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ...errors import ConfigurationError, DataError
+from ...names import UNNAMED
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
 from ..entry import EntryWriter
 from ..hashing import canonical_hash, file_sha256
-from ..registry import UNNAMED, Dataset, DatasetCard, SectionInfo
+from ..registry import Dataset, DatasetCard, SectionInfo
 from ..section import Section
 from .placement import check_placement
 

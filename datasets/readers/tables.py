@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from ...names import UNNAMED
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
 from ..count_table import read_count_table
-from ..registry import UNNAMED, Dataset, DatasetCard
+from ..registry import Dataset, DatasetCard
 from ..section import Section
 from .listed import Reader, open_listed, stated_image
 from .placement import pitch

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ...errors import DataError
+from ...names import UNNAMED
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
 from ..images import open_image
-from ..registry import UNNAMED, Dataset, DatasetCard
+from ..registry import Dataset, DatasetCard
 from ..section import Section, whole_counts
 from .genes import add_up_duplicates
 from .listed import Reader, open_listed, stated_image

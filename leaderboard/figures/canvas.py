@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import QbenchError
+from ...names import path_part
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,12 +68,12 @@ def hatch(index: int) -> str:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `name`.png (200 dpi) and `name`.svg, each under a temporary name first; the name is made safe for files.
+    """Write `name`.png (200 dpi) and `name`.svg, each under a temporary name first; the name as `path_part` writes it.
 
     Raises:
         QbenchError: the folder cannot be written.
     """
-    stem = re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip("-.") or "figure"
+    stem = path_part(name)
     out = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

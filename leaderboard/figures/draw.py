@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...names import path_part
 from ..table import Row, Table
 from .ablation import ablations, sweeps
 from .canvas import save
@@ -46,7 +47,7 @@ def draw_figures(
     paths: list[Path] = []
     for done, table in enumerate(tables):
         p = table.protocol
-        folder = output / f"{p.dataset}-{p.name}-{p.target}-{table.track}-{p.hash[:8]}"
+        folder = output / f"{path_part(p.dataset)}-{path_part(p.name)}-{p.target}-{table.track}-{p.hash[:8]}"
         rows, notes = choose_rows(table, methods, folders)
         for note in notes:
             if progress is not None:

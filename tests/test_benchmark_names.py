@@ -233,7 +233,7 @@ def test_nobody_in_obs_of_an_h5ad(tmp_path: Path) -> None:
         [np.nan] * 12,
         ["NA"] * 12,
         ["P1"] * 11 + [None],
-        pd.array([pd.NA] * 12),
+        pd.array([pd.NA] * 12, dtype="Int64"),
         [3.0] * 12,
     ]
     for i, column in enumerate(columns, start=1):

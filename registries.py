@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from .errors import ConfigurationError, unknown
+from .names import check_name
 
 HERE = "qbench"
 Made = TypeVar("Made")
@@ -102,8 +103,9 @@ class Registry:
         """Add a thing as "module:attribute" while the program runs; the same once more changes nothing.
 
         Raises:
-            ConfigurationError: a name that is taken by another thing, or a target of another form.
+            ConfigurationError: what may be no name, a name that is taken by another thing, or a target of another form.
         """
+        check_name(f"a {self.kind} of {origin}", name)
         module, _, attribute = target.partition(":")
         if not module or not attribute:
             raise ConfigurationError(
@@ -154,7 +156,7 @@ def _imported(target: str) -> Any:
 
 @cache
 def installed() -> tuple[dict[str, tuple[Entry, ...]], tuple[str, ...]]:
-    """Entry points in groups of qbench by group, ordered by package; and a sentence for each package whose are not legible.
+    """Entry points in groups of qbench by group, ordered by package; and a sentence for each package whose are not legible, and each name that is none.
 
     Metadata only: no package is imported. Each is read by itself, so that one with damaged metadata hides no other.
     """
@@ -189,5 +191,12 @@ def installed() -> tuple[dict[str, tuple[Entry, ...]], tuple[str, ...]]:
     groups: dict[str, tuple[Entry, ...]] = {}
     for key in sorted(packages):
         for group, entry in packages[key]:
+            if not group.startswith("qbench."):
+                continue
+            try:
+                check_name(f"a plug-in of {entry.origin}", entry.name)
+            except ConfigurationError as error:
+                problems.append(f"{error} It is left out.")
+                continue
             groups[group] = (*groups.get(group, ()), entry)
     return groups, tuple(problems)

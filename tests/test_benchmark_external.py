@@ -147,7 +147,7 @@ def test_names_and_scales_that_do_not_do(
     own[1].to_csv(tmp_path / "p.csv", index=False)
     for name, scale, message in (
         ("ridge", "log1p", "'ridge' is a method of qbench"),
-        ("a b", "log1p", "a --name of letters"),
+        ("a/b", "log1p", "--name. to be of letters"),
         ("x", "log2", "There is no scale named 'log2'. Did you mean 'log1p'"),
     ):
         with pytest.raises(ConfigurationError, match=message):

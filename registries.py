@@ -156,7 +156,9 @@ def _imported(target: str) -> Any:
 
 @cache
 def installed() -> tuple[dict[str, tuple[Entry, ...]], tuple[str, ...]]:
-    """Entry points in groups of qbench by group, ordered by package; and a sentence for each package whose are not legible, and each name that is none.
+    """Entry points in groups of qbench by group, ordered by package; a sentence for each package whose are not legible.
+
+    An entry point with what may be no name is left out, with a sentence as well.
 
     Metadata only: no package is imported. Each is read by itself, so that one with damaged metadata hides no other.
     """

@@ -155,6 +155,20 @@ def test_a_package_with_damaged_metadata_hides_no_other(site: Site) -> None:
     assert "The entry points of damaged cannot be read" in said
 
 
+@KINDS
+@pytest.mark.parametrize("name", ["../x", "a[b", "=x", "x\x1b[31m"])
+def test_what_may_be_no_name_is_left_out_or_refused(site: Site, registry: Registry, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"name of a {registry.kind} of me to be of letters"):
+        registry.register(name, "json:dumps", "me")
+    site.package(
+        "theirs", {registry.group: {name: "json:dumps", "fine": "json:dumps"}, "console_scripts": {"a+b": "x:y"}}
+    )
+    assert registry.brought() == ["fine"]
+    (said,) = registries.installed()[1]
+    assert said.startswith("Expected the name of a plug-in of theirs to be of letters")
+    assert said.isprintable()
+
+
 def test_a_reader_of_another_package(site: Site, tmp_path: Path) -> None:
     site.module(
         "their_reader",

@@ -14,6 +14,8 @@ from ...datasets.cache import ArrayCache
 from ...datasets.entry import EntryWriter
 from ...datasets.hashing import canonical_hash
 from ...errors import DataError, MethodError
+from ..scaling import SCALING_VERSION
+from .agreement import Agreement, agreement
 from .registry import EncoderSpec
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 Patches = NDArray[np.uint8]
 
-LEAST_COSINE = 0.999
 _CHECKED = 32  # patches that the check against fp32 looks at
 
 
@@ -46,7 +47,7 @@ def open_features(
 
     Raises:
         ConfigurationError, DataError: see `build.build_network`.
-        MethodError: bf16 features that are too far from fp32 ones (see `check_against_fp32`).
+        MethodError: features that are too far from fp32 ones (see `check_against_fp32`).
     """
 
     def build(writer: EntryWriter) -> None:
@@ -73,39 +74,38 @@ def encode_into(
             progress(what, stop, len(patches))
 
 
-def check_against_fp32(spec: EncoderSpec, runtime: Runtime, patches: Patches, cache: ArrayCache) -> float:
-    """Mean cosine between features of this runtime and of eager fp32, over up to 32 patches of the first section encoded.
+def check_against_fp32(spec: EncoderSpec, runtime: Runtime, patches: Patches, cache: ArrayCache) -> Agreement:
+    """How this runtime's features agree with those of eager fp32, over up to 32 patches of the first section encoded.
 
-    Computed once per encoder and runtime and remembered in the cache; 1 for eager fp32 itself.
+    Computed once per encoder and runtime and remembered in the cache; perfect for eager fp32 itself.
 
     Raises:
-        MethodError: the cosine is not above 0.999.
+        MethodError: features, or what methods make of them, are too far from fp32 (see `Agreement.fault`).
     """
     if spec.weights is None or (spec.runtime, spec.dtype) == ("eager", "fp32"):
-        return 1.0
+        return Agreement(1.0, 1.0)
+    rows = np.unique(np.linspace(0, len(patches) - 1, min(_CHECKED, len(patches))).astype(np.intp))
 
     def build(writer: EntryWriter) -> None:
+        from .rgb import encode_rgb
         from .runtimes import open_runtime
 
-        rows = np.unique(np.linspace(0, len(patches) - 1, min(_CHECKED, len(patches))).astype(np.intp))
         sample = np.ascontiguousarray(patches[rows])
         plain = open_runtime(dataclasses.replace(spec, runtime="eager", dtype="fp32"), patches.shape[1])
-        both = np.empty((2, len(sample), runtime.dim), np.float32)
-        encode_into(both[0], runtime, sample)
-        encode_into(both[1], plain, sample)
-        ours, theirs = both.astype(np.float64)
-        norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-        cosines = (ours * theirs).sum(axis=1) / np.maximum(norms, 1e-30)
-        writer.metadata.update(spec.identity(), cosine=float(cosines.mean()), least=float(cosines.min()))
+        ours, exact = np.empty((2, len(sample), runtime.dim), np.float32)
+        encode_into(ours, runtime, sample)
+        encode_into(exact, plain, sample)
+        found = agreement(ours, exact, encode_rgb(sample))
+        writer.metadata.update(spec.identity(), agreement=dataclasses.asdict(found))
 
-    key = canonical_hash({**spec.identity(), "size": int(patches.shape[1]), "device": spec.device})
-    cosine = float(cache.get("encoder-check", key, build).metadata["cosine"])
-    if not cosine > LEAST_COSINE:
+    of = {"size": int(patches.shape[1]), "device": spec.device, "patches": len(rows), "scaling": SCALING_VERSION}
+    key = canonical_hash({**spec.identity(), **of})
+    found = Agreement(**cache.get("encoder-check", key, build).metadata["agreement"])
+    if (fault := found.fault()) is not None:
         raise MethodError(
-            f"Encoder '{spec.name}' in {spec.runtime} {spec.dtype} has a cosine of {cosine:.5f} to its fp32 features, "
-            f"expected above {LEAST_COSINE}; use --runtime eager:fp32 for it."
+            f"Encoder '{spec.name}' in {spec.runtime} {spec.dtype} has {fault}; use --runtime eager:fp32 for it."
         )
-    return cosine
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from ..datasets.cache import ArrayCache
 from ..datasets.cohort import Cohort, InputStore, MeasuredSection, SealedSection
-from ..datasets.folds import Part, check_leaks
+from ..datasets.folds import Part
+from ..datasets.gene_names import check_gene_names
+from ..datasets.leaks import check_leaks, check_panel
 from ..datasets.panel import GenePanel
 from ..datasets.registry import Dataset, open_dataset
 from ..datasets.section import Section
@@ -48,20 +50,18 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
     """
     event = event or (lambda _name, _values: None)
     set_threads(task.threads)
-    dataset = open_dataset(task.dataset, task.data_dir, ArrayCache(task.cache))
-    patients = {info.id: info.patient for info in dataset.sections}
-    contents = {info.id: info.content for info in dataset.sections}
-    panel = open_panel(dataset, task.fold, ArrayCache(task.cache))
-    check_leaks(task.fold, patients, contents, task.protocol.unit == "patient", panel)
+    cache = ArrayCache(task.cache)
+    dataset = open_dataset(task.dataset, task.data_dir, cache)
+    check_gene_names(dataset, [part.section for part in task.fold.parts], cache)
+    check_leaks(dataset, [task.fold], task.protocol.unit == "patient", cache)
+    panel = open_panel(dataset, task.fold, cache)
+    check_panel(task.fold, panel, {info.id: info.content for info in dataset.sections})
 
     metrics = metrics_of(task.identity)
     resolved = _resolve(task)
-    parts = (*task.fold.train, *task.fold.validation, *task.fold.test)
-    sections = sorted({part.section for part in parts})
+    sections = sorted({part.section for part in task.fold.parts})
     needs_patches = resolved.inputs.image
-    inputs = prepare(
-        dataset, sections, resolved.encoders, task.patch if needs_patches else None, ArrayCache(task.cache)
-    )
+    inputs = prepare(dataset, sections, resolved.encoders, task.patch if needs_patches else None, cache)
     started, before = datetime.now(UTC), time.perf_counter()
     with work_directory(task.folder) as work:
         context = FitContext(

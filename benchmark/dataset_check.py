@@ -11,12 +11,14 @@ import numpy as np
 
 from ..datasets.cache import ArrayCache
 from ..datasets.fetch import RECORD, verify_fetched
+from ..datasets.folds import Part
+from ..datasets.gene_names import check_gene_names
 from ..datasets.images import open_image
+from ..datasets.leaks import Overlap, find_overlaps, one_patient_notes, under_two_patients
 from ..datasets.patch_file import SUFFIX
-from ..datasets.readers.genes import are_ensembl
-from ..datasets.registry import Dataset, SectionInfo, open_dataset
+from ..datasets.registry import UNNAMED, Dataset, SectionInfo, open_dataset
 from ..datasets.section import Section
-from ..errors import QbenchError
+from ..errors import DataError, QbenchError
 
 Progress = Callable[[str, int, int], None]
 
@@ -37,17 +39,22 @@ class SectionCheck:
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """What was found of a dataset; `problems` concern it as a whole, `fetched` is the number of files whose "
-    "checksum held."""
+    """What was found of a dataset.
+
+    Attributes:
+        problems: what concerns it as a whole. leaks: sections that hold the same spots and may not be of one patient.
+        fetched: number of files whose checksum held.
+    """
 
     sections: tuple[SectionCheck, ...]
     problems: tuple[str, ...]
+    leaks: tuple[str, ...]
     notes: tuple[str, ...]
     fetched: int
 
     @property
     def sound(self) -> bool:
-        return not self.problems and all(section.problem is None for section in self.sections)
+        return not self.problems and not self.leaks and all(section.problem is None for section in self.sections)
 
 
 def check_dataset(
@@ -61,8 +68,8 @@ def check_dataset(
     fetched = verify_fetched(data_dir) if data_dir is not None and (data_dir / RECORD).is_file() else []
     dataset = open_dataset(name, data_dir, cache)
     found = []
-    ensembl: dict[bool, list[str]] = {True: [], False: []}
     seen: set[str] = set()
+    read: list[str] = []
     for i, info in enumerate(dataset.sections):
         if progress is not None:
             progress("sections", i, len(dataset.sections))
@@ -72,18 +79,28 @@ def check_dataset(
         except QbenchError as error:
             found.append(SectionCheck(info.id, info.patient, 0, 0, 0, "", str(error), ()))
             continue
-        ensembl[are_ensembl(section.genes)].append(info.id)
+        read.append(info.id)
         seen |= set(section.genes)
     if progress is not None:
         progress("sections", len(dataset.sections), len(dataset.sections))
     problems = []
-    if ensembl[True] and ensembl[False]:
-        problems.append(
-            f"Gene names are Ensembl ids in {', '.join(ensembl[True])} and symbols in {', '.join(ensembl[False])}; "
-            "name the "
-            "column of symbols with 'symbols:' in the card."
-        )
-    return DatasetCheck(tuple(found), tuple(problems), tuple(_notes(dataset, seen)), len(fetched))
+    try:
+        check_gene_names(dataset, read, cache)
+    except DataError as error:
+        problems.append(str(error))
+    overlaps = [overlap for overlap in find_overlaps(dataset, map(Part, read), cache) if overlap.too_large]
+    leaks, shared = _overlap_findings(dataset, overlaps)
+    return DatasetCheck(tuple(found), tuple(problems), tuple(leaks), (*_notes(dataset, seen), *shared), len(fetched))
+
+
+def _overlap_findings(dataset: Dataset, overlaps: list[Overlap]) -> tuple[list[str], list[str]]:
+    """Findings that stop every run, and notes on sections of one named patient, which only some folds part."""
+    patients = {info.id: info.patient for info in dataset.sections}
+    nobody = [o for o in overlaps if {patients[o.first.section], patients[o.second.section]} == {UNNAMED}]
+    leaks = [f"{finding}; remove one of the two." for finding in under_two_patients(overlaps, patients)]
+    leaks += [f"{o.said('no patient named', 'no patient named')}; remove one of the two." for o in nobody]
+    notes = one_patient_notes((overlap for overlap in overlaps if overlap not in nobody), patients)
+    return leaks, notes
 
 
 def _check_section(dataset: Dataset, info: SectionInfo, section: Section) -> SectionCheck:

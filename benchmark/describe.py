@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ..datasets.folds import Part
+from ..datasets.gene_names import missing_genes
 from ..datasets.panel import GenePanel
 from ..datasets.registry import Dataset
 from ..leaderboard.record import FoldRecord, Hashes, MethodRecord, ProtocolRecord, Record
@@ -96,6 +97,7 @@ def method_record(
             **{f"mg:{group}": genes for group, genes in panel.markers.items()},
         },
         markers_missing=panel.missing,
+        genes_missing=missing_genes(dataset, [p.section for p in (*fold.validation, *fold.test)], panel.genes),
         n_genes=len(panel.genes),
         started=started.isoformat(timespec="seconds"),
         tuned=task.tuned,

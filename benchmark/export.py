@@ -7,7 +7,8 @@ import io
 from pathlib import Path
 
 from ..datasets.cache import ArrayCache
-from ..datasets.folds import SIDES, check_leaks
+from ..datasets.folds import SIDES
+from ..datasets.leaks import check_panel
 from ..datasets.protocol import Protocol
 from ..names import spreadsheet_cell
 from .files import write_text
@@ -25,7 +26,7 @@ def export_protocol(options: RunOptions, folder: Path) -> tuple[Protocol, list[s
     """
     cache = ArrayCache()
     dataset = open_data(options, cache)
-    settled = settle_protocol(options, dataset)
+    settled = settle_protocol(options, dataset, cache)
     contents = {info.id: info.content for info in dataset.sections}
     folds, panels = io.StringIO(), io.StringIO()
     write_fold, write_panel = csv.writer(folds, lineterminator="\n"), csv.writer(panels, lineterminator="\n")
@@ -39,7 +40,7 @@ def export_protocol(options: RunOptions, folder: Path) -> tuple[Protocol, list[s
                 spots = section.spots if rows is None else [section.spots[i] for i in rows]
                 write_fold.writerows([*map(spreadsheet_cell, (section.id, spot, fold.name, side))] for spot in spots)
         panel = open_panel(dataset, fold, cache)
-        check_leaks(fold, settled.patients, contents, settled.protocol.unit == "patient", panel)
+        check_panel(fold, panel, contents)
         lists = [panel.mask(genes) for genes in (panel.hvg, panel.heg, panel.mg)]
         for i, gene in enumerate(panel.genes):
             rank = i if i < panel.n_ranked else ""

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.cache import ArrayCache
-from ..datasets.folds import Fold, check_leaks
+from ..datasets.folds import Fold
+from ..datasets.gene_names import missing_notes
 from ..datasets.hashing import canonical_hash, plain_sha256
+from ..datasets.leaks import check_panel
 from ..datasets.panel import GenePanel
 from ..datasets.registry import Dataset
 from ..datasets.target import TargetName, clamp
@@ -29,6 +31,7 @@ from .options import RunOptions
 from .panels import open_panel
 from .plan import PATCH_SIZE, Settled, open_data, settle_protocol
 from .result import CellResult, SectionResult
+from .run import genes_missing
 from .score import SCORE_VERSION
 from .store import write_cell
 from .task import CellTask
@@ -66,7 +69,7 @@ def score_predictions(path: Path, name: str, scale: str, options: RunOptions) ->
     found = read_predictions(path)
     cache = ArrayCache()
     dataset = open_data(options, cache)
-    settled = settle_protocol(options, dataset)
+    settled = settle_protocol(options, dataset, cache)
     tested = [part.section for fold in settled.folds for part in fold.test]
     absent = [section for section in tested if section not in found]
     if absent:
@@ -88,7 +91,7 @@ def score_predictions(path: Path, name: str, scale: str, options: RunOptions) ->
         _score_fold(name, scale, digest, options, settled, dataset, fold, panel, parts, cache)
         for fold, panel, parts in cells
     ]
-    return records, notes
+    return records, [*notes, *missing_notes(genes_missing(records))]
 
 
 def _matrices(
@@ -127,7 +130,7 @@ def _score_fold(
     cache: ArrayCache,
 ) -> Record:
     contents = {info.id: info.content for info in dataset.sections}
-    check_leaks(fold, settled.patients, contents, settled.protocol.unit == "patient", panel)
+    check_panel(fold, panel, contents)
     task = _task(name, scale, digest, options, settled, fold, contents, cache)
     method = MethodRecord(
         name=name,

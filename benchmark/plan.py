@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..datasets.cache import ArrayCache
-from ..datasets.folds import Fold, check_leaks, is_leaky, make_folds
+from ..datasets.folds import Fold, is_leaky, make_folds
+from ..datasets.gene_names import check_gene_names
 from ..datasets.hashing import canonical_hash
+from ..datasets.leaks import check_leaks, one_patient_notes
 from ..datasets.protocol import Protocol, ProtocolFile, read_protocol
 from ..datasets.registry import Dataset, SectionInfo, open_dataset
 from ..errors import ConfigurationError, IntegrityError, unknown
@@ -110,11 +112,12 @@ class Settled:
     patients: dict[str, str]
 
 
-def settle_protocol(options: RunOptions, dataset: Dataset) -> Settled:
+def settle_protocol(options: RunOptions, dataset: Dataset, cache: ArrayCache) -> Settled:
     """The protocol that the options name, on the sections that the dataset has.
 
     Raises:
         IntegrityError: a leaky protocol without --allow-leaky, or any other leak.
+        DataError: damaged tables, or sections that name their genes in different ways.
     """
     file: ProtocolFile = read_protocol(options.protocol)
     if file.dataset is not None and file.dataset != dataset.card.name:
@@ -136,7 +139,6 @@ def settle_protocol(options: RunOptions, dataset: Dataset) -> Settled:
         images=not options.no_images,
     )
     patients = {info.id: info.patient for info in infos}
-    contents = {info.id: info.content for info in infos}
     folds = make_folds(protocol, patients)
     leaky = protocol.unit == "section" or is_leaky(folds, patients)
     if leaky and not options.allow_leaky:
@@ -144,8 +146,8 @@ def settle_protocol(options: RunOptions, dataset: Dataset) -> Settled:
             f"Protocol '{protocol.name}' leaks: a test section's patient may be in training; its numbers do not say how a "
             "method does on a new patient. Add --allow-leaky to run it, in a table of its own."
         )
-    for fold in folds:
-        check_leaks(fold, patients, contents, protocol.unit == "patient")
+    check_gene_names(dataset, protocol.sections, cache)
+    notes += one_patient_notes(check_leaks(dataset, folds, protocol.unit == "patient", cache), patients)
     return Settled(protocol, folds, leaky, notes, patients)
 
 
@@ -170,7 +172,7 @@ def make_plan(options: RunOptions) -> Plan:
                 f"--no-images was given, but {', '.join(blind)} reads images; leave it out, or drop the flag."
             )
     dataset = open_data(options, cache)
-    settled = settle_protocol(options, dataset)
+    settled = settle_protocol(options, dataset, cache)
     precision = choose_precision(options.precision, options.profile, device)
     methods = {
         label: resolved.stepping_for(options.runtime, device, precision, settled.folds, options.max_epochs)

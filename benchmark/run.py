@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 from ..datasets.cache import ArrayCache
+from ..datasets.gene_names import missing_notes
 from ..leaderboard.record import Record
 from .inputs import prepare
 from .options import RunOptions
@@ -29,6 +31,8 @@ def execute(plan: Plan, reporter: Reporter) -> list[Record]:
             clean(pending[0].task.folder.parent)  # a killed run's cell may have ended its last write after the first
     finally:
         reporter.finish()
+    for note in missing_notes(genes_missing(records.values())):
+        reporter.note(note)
     return [found for cell in plan.cells if (found := records.get(cell.task.cell)) is not None]
 
 
@@ -45,6 +49,15 @@ def _run_cells(plan: Plan, pending: list[PlannedCell], reporter: Reporter) -> di
         records[cell.task.cell] = record
         reporter.cell_done(cell.task, record)
     return records
+
+
+def genes_missing(records: Iterable[Record]) -> dict[str, set[str]]:
+    """section -> panel genes of any of the records that its file does not have."""
+    missing: dict[str, set[str]] = {}
+    for record in records:
+        for section, genes in record.genes_missing.items():
+            missing.setdefault(section, set()).update(genes)
+    return missing
 
 
 def run(options: RunOptions, reporter: Reporter) -> list[Record]:

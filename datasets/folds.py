@@ -1,8 +1,7 @@
-"""Folds of a protocol on the sections at hand, and the check that nothing leaks between their sides."""
+"""Folds of a protocol on the sections at hand."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from ..errors import ConfigurationError, IntegrityError
 from ..names import UNNAMED
 from .hashing import canonical_hash
-from .panel import GenePanel
 from .protocol import Protocol
 
 VALIDATION_SHARE = 0.2
@@ -49,6 +47,11 @@ class Fold:
     validation: tuple[Part, ...]
     test: tuple[Part, ...]
     rule: str
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Those of all sides."""
+        return (*self.train, *self.validation, *self.test)
 
     @property
     def hash(self) -> str:
@@ -168,59 +171,6 @@ def shares_patient(fold: Fold, patients: Mapping[str, str]) -> bool:
 
 def is_leaky(folds: Iterable[Fold], patients: Mapping[str, str]) -> bool:
     return any(shares_patient(fold, patients) for fold in folds)
-
-
-def check_leaks(
-    fold: Fold,
-    patients: Mapping[str, str],
-    contents: Mapping[str, str],
-    by_patient: bool,
-    panel: GenePanel | None = None,
-) -> None:
-    """Stop the run on a leak.
-
-    Args:
-        fold: the sides. patients: section -> patient. contents: section -> hash of its data.
-        by_patient: whether the protocol promises that no patient stands on two sides.
-        panel: the gene panel in use, if there is one yet; it must come from the training side.
-
-    Raises:
-        IntegrityError: a spot or a patient on two sides, the same data under two names, or a foreign panel.
-    """
-    places = [(part, side) for side in SIDES for part in getattr(fold, side)]
-    for data, times in Counter((contents[p.section], p.portion) for p, _ in places).items():
-        if times > 1:
-            ids = [f"{p.section} ({side})" for p, side in places if (contents[p.section], p.portion) == data]
-            raise IntegrityError(
-                f"Fold {fold.name} leaks: {' and '.join(ids)} hold the same spots; remove one of them."
-            )
-    whole = {contents[p.section] for p, _ in places if p.portion == "all"}
-    for part, side in places:
-        if part.portion != "all" and contents[part.section] in whole:
-            raise IntegrityError(
-                f"Fold {fold.name} leaks: spots of {part.section} ({side}) stand on two sides; mend the protocol."
-            )
-    split = {(contents[p.section], side) for p, side in places if p.portion != "all"}
-    if any(side == "test" for _, side in split):
-        raise IntegrityError(
-            f"Fold {fold.name} leaks: a section is split between test and another side; mend the protocol."
-        )
-    if by_patient:
-        sides: dict[str, set[str]] = {}
-        for part, side in places:
-            if part.portion == "all":
-                sides.setdefault(patients[part.section], set()).add("test" if side == "test" else "training")
-        for patient, found in sides.items():
-            if len(found) > 1:
-                raise IntegrityError(
-                    f"Fold {fold.name} leaks: patient {patient} stands in test and in training; mend the protocol, "
-                    "or mark it leaky by holding out sections."
-                )
-    if panel is not None and panel.source != training_source(fold, contents):
-        raise IntegrityError(
-            f"Fold {fold.name} leaks: its gene panel was not chosen on its training spots alone; "
-            "let qbench choose it (remove the cached panel with 'qbench cache gc')."
-        )
 
 
 def training_source(fold: Fold, contents: Mapping[str, str]) -> str:

@@ -12,10 +12,12 @@ from scipy import sparse
 from .cache import ArrayCache
 from .entry import EntryWriter
 from .hashing import canonical_hash, file_sha256
+from .readers.genes import are_ensembl
 from .registry import Dataset
 from .section import Section
 
 VERSION = 1  # raised when the hashes of the same section would be others
+STORED = 2  # raised when what is kept of them moves
 LEAST_UMI = 20  # spots below hold so few counts that two of them may agree by chance: they are not compared
 _ROWS = 4096  # hashed at a time, so that memory stays small
 
@@ -30,11 +32,13 @@ class SectionSpots:
             are written.
         hashes: uint64 (n,), of each spot's non-zero (gene symbol, count) pairs, in any order.
         library_size: int64 (n,), total UMI of each spot over all genes.
+        ensembl: whether the section names its genes by Ensembl id, not by symbol.
     """
 
     content: str
     hashes: NDArray[np.uint64]
     library_size: NDArray[np.int64]
+    ensembl: bool
 
     @property
     def compared(self) -> NDArray[np.bool_]:
@@ -53,12 +57,13 @@ def section_spots(dataset: Dataset, section_id: str, cache: ArrayCache) -> Secti
     def build(entry: EntryWriter) -> None:
         section = dataset.load(section_id)
         image = None if section.image is None else file_sha256(section.image, cache.root)
-        entry.metadata["content"] = content_hash(section, image)
+        entry.metadata |= {"content": content_hash(section, image), "ensembl": are_ensembl(section.genes)}
         entry.store("hashes", spot_hashes(section.counts, section.genes))
         entry.store("library_size", section.library_size)
 
-    stored = cache.get("spots", canonical_hash({"version": VERSION, "files": info.content}), build)
-    return SectionSpots(stored.metadata["content"], stored.arrays["hashes"], stored.arrays["library_size"])
+    stored = cache.get("spots", canonical_hash({"version": [VERSION, STORED], "files": info.content}), build)
+    found, arrays = stored.metadata, stored.arrays
+    return SectionSpots(found["content"], arrays["hashes"], arrays["library_size"], found["ensembl"])
 
 
 def spot_hashes(counts: sparse.csr_matrix, genes: tuple[str, ...]) -> NDArray[np.uint64]:

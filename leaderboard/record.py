@@ -150,6 +150,7 @@ class Record(_Part):
     hashes: Hashes
     panel: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # "hvg", "heg", "mg", and "mg:<group>"
     markers_missing: tuple[str, ...] = ()
+    genes_missing: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # section -> panel genes that read 0 there
     n_genes: int = 0
     scores: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     pooled: dict[str, dict[str, float | None]] = Field(default_factory=dict)

@@ -168,7 +168,7 @@ def add_(
     _show(found, quiet)
     if not found.sound:
         typer.echo(f"{card} is written; mend it or the files, then run 'qbench data verify {card}'.", err=True)
-        raise typer.Exit(2)
+        raise typer.Exit(3 if found.leaks else 2)
     typer.echo(f"{card}: {len(sections)} sections; use it with --dataset {card}")
 
 
@@ -213,11 +213,11 @@ def _show(found: DatasetCheck, quiet: bool) -> None:
         if found.fetched:
             console.print(f"{found.fetched} fetched files have their recorded sha256.")
     wrong = [section.id for section in found.sections if section.problem is not None]
-    for problem in found.problems:
+    for problem in (*found.problems, *found.leaks):
         console.print(problem, markup=False, soft_wrap=True)
     console.print(
         f"[red]✗[/red] {len(wrong)} of {len(found.sections)} sections are not sound: {', '.join(wrong)}"
         if wrong
         else f"[green]✓[/green] {len(found.sections)} sections are sound"
-        + (", but see above" if found.problems else "")
+        + (", but see above" if found.problems or found.leaks else "")
     )

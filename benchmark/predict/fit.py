@@ -11,7 +11,9 @@ from typing import Any
 
 from ... import __version__
 from ...datasets.cache import ArrayCache
-from ...datasets.folds import Fold, Part, check_leaks
+from ...datasets.folds import Fold, Part
+from ...datasets.gene_names import check_gene_names
+from ...datasets.leaks import check_leaks, check_panel
 from ...datasets.registry import SectionInfo
 from ...errors import ConfigurationError, MethodError
 from ...leaderboard.record import PatchRecord
@@ -82,8 +84,10 @@ def fit_model(
     precision = choose_precision(options.precision, options.profile, device)
     resolved = resolved.stepping_for(options.runtime, device, precision, [fold], options.max_epochs)
     patients = {info.id: info.patient for info in infos}
+    check_gene_names(dataset, patients, cache)
+    check_leaks(dataset, [fold], False, cache)
     panel = open_panel(dataset, fold, cache)
-    check_leaks(fold, patients, {info.id: info.content for info in infos}, False, panel)
+    check_panel(fold, panel, {info.id: info.content for info in infos})
 
     patch = PatchRecord(size=PATCH_SIZE, microns_per_pixel=options.microns_per_pixel)
     inputs = prepare(

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.cache import ArrayCache
-from ...datasets.folds import Fold, check_leaks
+from ...datasets.folds import Fold
 from ...datasets.hashing import canonical_hash
+from ...datasets.leaks import check_panel
 from ...errors import ConfigurationError
 from ...methods.encoders.registry import EncoderSpec, Weights
 from ...methods.registry import MethodSpec, parse
@@ -171,12 +172,10 @@ class Searcher:
         patch = plan.cells[0].task.patch if images else None
         ids = plan.protocol.sections
         inputs = prepare(plan.dataset, ids, encoders, patch, cache, self._reporter.preparing)
-        patients = {info.id: info.patient for info in plan.dataset.sections}
         contents = {info.id: info.content for info in plan.dataset.sections}
-        by_patient = plan.protocol.unit == "patient"
         for fold in folds_of(plan):
             panel = open_panel(plan.dataset, fold, cache)
-            check_leaks(fold, patients, contents, by_patient, panel)
+            check_panel(fold, panel, contents)
             sides = {
                 "train": open_cohort(plan.dataset, fold.train, panel, target, inputs),
                 "validation": open_cohort(plan.dataset, fold.validation, panel, target, inputs),

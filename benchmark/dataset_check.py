@@ -16,9 +16,10 @@ from ..datasets.gene_names import check_gene_names
 from ..datasets.images import open_image
 from ..datasets.leaks import Overlap, find_overlaps, one_patient_notes, under_two_patients
 from ..datasets.patch_file import SUFFIX
-from ..datasets.registry import UNNAMED, Dataset, SectionInfo, open_dataset
+from ..datasets.registry import Dataset, SectionInfo, open_dataset
 from ..datasets.section import Section
 from ..errors import DataError, QbenchError
+from ..names import UNNAMED
 
 Progress = Callable[[str, int, int], None]
 

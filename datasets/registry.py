@@ -82,7 +82,7 @@ class DatasetCard(BaseModel):
     @classmethod
     def _is_registered(cls, name: str) -> str:
         if name not in READERS.shipped and name not in READERS.names():
-            raise ValueError(str(unknown("reader", name, READERS.names())))
+            raise unknown("reader", name, READERS.names())
         return name
 
     @field_validator("name")

@@ -139,6 +139,27 @@ def test_what_is_registered_while_the_program_runs(monkeypatch: pytest.MonkeyPat
         registry.register("other", "json", "me")
 
 
+def test_info_of_ours_whatever_a_broken_package_calls_so(site: Site) -> None:
+    site.module("broken_package", BROKEN)
+    names = ("her2st", "resnet50", "patient", "theirs")
+    site.package("broken-package", {"qbench.methods": dict.fromkeys(names, "broken_package:thing")})
+    for name, kind in (("her2st", "dataset"), ("resnet50", "encoder"), ("patient", "protocol")):
+        result = CliRunner().invoke(app, ["info", name, "--json"])
+        assert json.loads(result.stdout)[kind] == name
+    with pytest.raises(ConfigurationError, match="'theirs' of broken-package raised RuntimeError"):
+        CliRunner().invoke(app, ["info", "theirs"], catch_exceptions=False)
+
+
+def test_data_list_beside_a_broken_package(site: Site) -> None:
+    site.package("broken-package", {"qbench.datasets": {"theirs": "not_there:thing"}})
+    result = CliRunner().invoke(app, ["data", "list", "--json"])
+    listed = {row["name"]: row for row in json.loads(result.stdout)["datasets"]}
+    assert listed["theirs"]["title"].startswith(
+        "broken: The dataset 'theirs' of broken-package raised ModuleNotFoundError"
+    )
+    assert {"demo", "her2st"} <= set(listed)
+
+
 def test_a_package_with_damaged_metadata_hides_no_other(site: Site) -> None:
     site.package("package-a", {"qbench.methods": {"theirs": "qbench.methods.controls.mean:Mean"}})
     site.package("damaged", {"qbench.methods": {"lost": "x:y"}})

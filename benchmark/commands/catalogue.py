@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,32 +68,48 @@ def info(
     as_json: flags.Json = False,
 ) -> None:
     """What a method, dataset, encoder or protocol is: sources, parameters with ranges, departures from the publication."""
-    from ...datasets import protocol as protocols
-    from ...datasets import registry as datasets
-    from ...methods import registry as methods
-    from ...methods.encoders import registry as encoders
+    from ...datasets.protocol import read_protocol
+    from ...datasets.registry import card
+    from ...methods.encoders.registry import card as encoder_card
     from ..method_page import method_info, method_markdown
     from ..plugins import load_plugins
 
     load_plugins(plugin or ())
-    if markdown and name in methods.names():
+    kind = _kind_of(name)
+    if markdown and kind == "method":
         print(method_markdown(name), end="")
         return
-    if name in methods.names():
+    if kind == "method":
         found = method_info(name)
-    elif name in datasets.names() or name.endswith((".yaml", ".yml")):
-        found = {"dataset": name, **datasets.card(name).model_dump(mode="json")}
-    elif name in encoders.names():
-        found = {"encoder": name, **encoders.card(name).model_dump(mode="json")}
-    elif name in protocols.names():
-        found = {"protocol": name, **protocols.read_protocol(name).model_dump(mode="json")}
+    elif kind == "dataset":
+        found = {"dataset": name, **card(name).model_dump(mode="json")}
+    elif kind == "encoder":
+        found = {"encoder": name, **encoder_card(name).model_dump(mode="json")}
     else:
-        everything = [*methods.names(), *datasets.names(), *encoders.names(), *protocols.names()]
-        raise unknown("method, dataset, encoder or protocol", name, everything)
+        found = {"protocol": name, **read_protocol(name).model_dump(mode="json")}
     if as_json:
         print(json.dumps({"schema": 1, **found}, indent=1))
     else:
         _show(found)
+
+
+def _kind_of(name: str) -> str:
+    """What a name is of; what is ours comes first, whatever another package calls so."""
+    from ...datasets.protocol import names as protocols
+    from ...datasets.registry import DATASETS
+    from ...methods.encoders.registry import ENCODERS
+    from ...methods.registry import METHODS
+
+    if name.endswith((".yaml", ".yml")):
+        return "dataset"
+    registries = {"method": METHODS, "dataset": DATASETS, "encoder": ENCODERS}
+    ours = {**{kind: registry.shipped for kind, registry in registries.items()}, "protocol": protocols()}
+    everything = {kind: registry.names() for kind, registry in registries.items()}
+    for names in (ours, everything):
+        for kind, known in names.items():
+            if name in known:
+                return kind
+    raise unknown("method, dataset, encoder or protocol", name, [*chain(*everything.values()), *protocols()])
 
 
 def _rows(kind: str) -> list[dict[str, Any]]:

@@ -25,11 +25,12 @@ from ..datasets.panel import GenePanel
 from ..datasets.registry import Dataset, open_dataset
 from ..datasets.section import Section
 from ..datasets.target import clamp, target_values
-from ..errors import MethodError, QbenchError
+from ..errors import IntegrityError, MethodError, QbenchError
 from ..leaderboard.record import Failure, Record
 from ..methods.controls.oracles import Oracle
 from ..methods.method import FitContext, Method
 from .describe import base_record
+from .identity import contents_of, fold_identity, read_spots
 from .inputs import prepare
 from .metrics import metrics_of
 from .panels import open_panel
@@ -52,14 +53,21 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
     set_threads(task.threads)
     cache = ArrayCache(task.cache)
     dataset = open_dataset(task.dataset, task.data_dir, cache)
-    check_gene_names(dataset, [part.section for part in task.fold.parts], cache)
+    sections = sorted({part.section for part in task.fold.parts})
+    spots = read_spots(dataset, sections, cache)
+    patients = {info.id: info.patient for info in dataset.sections}
+    if fold_identity(task.fold, patients, spots) != task.identity["fold"]:
+        raise IntegrityError(
+            f"Fold {task.fold.name}: expected the data and patients that the run was planned with, found others here; "
+            "wait until the files are complete, the same on every machine, and run again."
+        )
+    check_gene_names(dataset, sections, cache)
     check_leaks(dataset, [task.fold], task.protocol.unit == "patient", cache)
     panel = open_panel(dataset, task.fold, cache)
-    check_panel(task.fold, panel, {info.id: info.content for info in dataset.sections})
+    check_panel(task.fold, panel, contents_of(spots))
 
     metrics = metrics_of(task.identity)
     resolved = _resolve(task)
-    sections = sorted({part.section for part in task.fold.parts})
     needs_patches = resolved.inputs.image
     inputs = prepare(dataset, sections, resolved.encoders, task.patch if needs_patches else None, cache)
     started, before = datetime.now(UTC), time.perf_counter()

@@ -10,6 +10,7 @@ from ..datasets.panel import GenePanel
 from ..datasets.registry import Dataset
 from ..leaderboard.record import FoldRecord, Hashes, MethodRecord, ProtocolRecord, Record
 from .environment import describe_environment
+from .identity import fold_data
 from .resolve import ResolvedMethod
 from .task import CellTask
 
@@ -89,7 +90,7 @@ def method_record(
         device=task.device,
         precision=task.precision,
         threads=task.threads,
-        hashes=Hashes(data=task.identity["data"], split=fold.hash, panel=panel.hash),
+        hashes=Hashes(data=fold_data(task.identity["fold"]), split=fold.hash, panel=panel.hash),
         panel={
             "hvg": panel.hvg,
             "heg": panel.heg,

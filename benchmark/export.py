@@ -12,6 +12,7 @@ from ..datasets.leaks import check_panel
 from ..datasets.protocol import Protocol
 from ..names import spreadsheet_cell
 from .files import write_text
+from .identity import contents_of
 from .options import RunOptions
 from .panels import open_panel
 from .plan import open_data, settle_protocol
@@ -27,7 +28,6 @@ def export_protocol(options: RunOptions, folder: Path) -> tuple[Protocol, list[s
     cache = ArrayCache()
     dataset = open_data(options, cache)
     settled = settle_protocol(options, dataset, cache)
-    contents = {info.id: info.content for info in dataset.sections}
     folds, panels = io.StringIO(), io.StringIO()
     write_fold, write_panel = csv.writer(folds, lineterminator="\n"), csv.writer(panels, lineterminator="\n")
     write_fold.writerow(["section", "spot", "fold", "role"])
@@ -40,7 +40,7 @@ def export_protocol(options: RunOptions, folder: Path) -> tuple[Protocol, list[s
                 spots = section.spots if rows is None else [section.spots[i] for i in rows]
                 write_fold.writerows([*map(spreadsheet_cell, (section.id, spot, fold.name, side))] for spot in spots)
         panel = open_panel(dataset, fold, cache)
-        check_panel(fold, panel, contents)
+        check_panel(fold, panel, contents_of(settled.spots))
         lists = [panel.mask(genes) for genes in (panel.hvg, panel.heg, panel.mg)]
         for i, gene in enumerate(panel.genes):
             rank = i if i < panel.n_ranked else ""

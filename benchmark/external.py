@@ -19,20 +19,20 @@ from ..datasets.panel import GenePanel
 from ..datasets.registry import Dataset
 from ..datasets.target import TargetName, clamp
 from ..errors import ConfigurationError, DataError, unknown
-from ..leaderboard.record import MethodRecord, PatchRecord, Record
+from ..leaderboard.record import MethodRecord, Record
 from ..methods.registry import names as method_names
 from ..names import check_name
 from .cell import seal
 from .describe import method_record
 from .external_table import ExternalSection, read_predictions
+from .identity import contents_of, identity_of, predicted_by
 from .inputs import PreparedInputs
-from .metrics import left_out, metrics, metrics_of
+from .metrics import left_out, metrics_of
 from .options import RunOptions
 from .panels import open_panel
-from .plan import PATCH_SIZE, Settled, open_data, settle_protocol
+from .plan import Settled, open_data, patch_of, settle_protocol
 from .result import CellResult, SectionResult
 from .run import genes_missing
-from .score import SCORE_VERSION
 from .store import write_cell
 from .task import CellTask
 
@@ -129,9 +129,8 @@ def _score_fold(
     parts: dict[str, NDArray[np.float64]],
     cache: ArrayCache,
 ) -> Record:
-    contents = {info.id: info.content for info in dataset.sections}
-    check_panel(fold, panel, contents)
-    task = _task(name, scale, digest, options, settled, fold, contents, cache)
+    check_panel(fold, panel, contents_of(settled.spots))
+    task = _task(name, scale, digest, options, settled, dataset, fold, cache)
     method = MethodRecord(
         name=name,
         label=name,
@@ -172,22 +171,12 @@ def _task(
     digest: str,
     options: RunOptions,
     settled: Settled,
+    dataset: Dataset,
     fold: Fold,
-    contents: dict[str, str],
     cache: ArrayCache,
 ) -> CellTask:
-    sides = (*fold.train, *fold.validation, *fold.test)
-    identity = {
-        "method": name,
-        "external": digest,
-        "scale": scale,
-        "profile": options.profile,
-        "protocol": settled.protocol.hash,
-        "fold": fold.name,
-        "data": canonical_hash(sorted(contents[part.section] for part in sides)),
-        "scores": SCORE_VERSION,
-        **({"metrics": {metric.name: metric.origin for metric in metrics()}} if metrics() else {}),
-    }
+    by = predicted_by(name, digest, scale, options.profile)
+    identity = identity_of(by, dataset, fold, settled.spots, options.target, settled.protocol)
     return CellTask(
         cell=canonical_hash(identity),
         identity=identity,
@@ -203,7 +192,7 @@ def _task(
         encoder=options.encoder,
         weights={},
         runtime=options.runtime,
-        patch=PatchRecord(size=PATCH_SIZE),
+        patch=patch_of(options),
         seed=0,
         select=options.select,
         max_epochs=None,

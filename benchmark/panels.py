@@ -6,25 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets import panel as panels
 from ..datasets.cache import ArrayCache, EntryWriter
 from ..datasets.folds import Fold, training_source
 from ..datasets.hashing import canonical_hash
 from ..datasets.panel import GenePanel, choose_panel
 from ..datasets.registry import Dataset
-
-VERSION = 1  # raised whenever the rule of the panel moves
+from ..datasets.spot_hashes import section_spots
 
 
 def open_panel(dataset: Dataset, fold: Fold, cache: ArrayCache) -> GenePanel:
     """The panel of a fold: from the cache, or chosen on the training spots alone."""
-    contents = {info.id: info.content for info in dataset.sections}
+    contents = {part.section: section_spots(dataset, part.section, cache).content for part in fold.train}
     source = training_source(fold, contents)
     markers = {group: tuple(genes) for group, genes in dataset.card.markers.items()}
-    key = canonical_hash({"version": VERSION, "source": source, "markers": {k: list(v) for k, v in markers.items()}})
+    rule = [panels.PANEL_VERSION, panels.PANEL_SIZE, panels.HEADLINE, [[k, *v] for k, v in markers.items()]]
+    key = canonical_hash({"rule": rule, "source": source})
 
     def build(entry: EntryWriter) -> None:
         loaded = ((dataset.load(part.section), part) for part in fold.train)
-        panel = choose_panel(((section, part.rows(section.array_xy)) for section, part in loaded), markers, source)
+        training = ((section, part.rows(section.array_xy)) for section, part in loaded)
+        panel = choose_panel(training, markers, source, panels.PANEL_SIZE)
         entry.metadata["panel"] = {
             "genes": panel.genes,
             "n_ranked": panel.n_ranked,

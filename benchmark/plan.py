@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ..datasets.cache import ArrayCache
 from ..datasets.folds import Fold, is_leaky, make_folds
 from ..datasets.gene_names import check_gene_names
 from ..datasets.hashing import canonical_hash
 from ..datasets.leaks import check_leaks, one_patient_notes
-from ..datasets.protocol import Protocol, ProtocolFile, read_protocol
+from ..datasets.protocol import Protocol, ProtocolFile, read_protocol, rules
 from ..datasets.registry import Dataset, SectionInfo, open_dataset
 from ..errors import ConfigurationError, IntegrityError, unknown
 from ..leaderboard.record import PatchRecord, Record, read_record
-from ..methods.machine import BF16_VERSION, choose_precision, resolve_device
+from ..methods.machine import choose_precision, resolve_device
 from ..methods.registry import names as method_names
-from .metrics import left_out, metrics
+from .changes import differences
+from .identity import Spots, data_hash, identity_of, read_spots, trained_by
+from .metrics import left_out
 from .options import RunOptions
 from .plugins import refused_claims
 from .resolve import ResolvedMethod, resolve_method
-from .score import SCORE_VERSION
 from .task import CellTask
 
 PATCH_SIZE = 224  # pixels; every encoder's input, and the window of ST-Net, BLEEP and QCA
@@ -103,17 +103,18 @@ def choose_sections(
 
 @dataclass(frozen=True)
 class Settled:
-    """A protocol on the sections at hand: its folds, whether it leaks a patient, notes, and section -> patient."""
+    """A protocol on the sections at hand: its folds, whether it leaks a patient, notes, and by section patient and spots."""
 
     protocol: Protocol
     folds: tuple[Fold, ...]
     leaky: bool
     notes: list[str]
     patients: dict[str, str]
+    spots: Spots
 
 
 def settle_protocol(options: RunOptions, dataset: Dataset, cache: ArrayCache) -> Settled:
-    """The protocol that the options name, on the sections that the dataset has.
+    """The protocol that the options name, on the sections that the dataset has; sections that are not cached are parsed.
 
     Raises:
         IntegrityError: a leaky protocol without --allow-leaky, or any other leak.
@@ -127,6 +128,8 @@ def settle_protocol(options: RunOptions, dataset: Dataset, cache: ArrayCache) ->
         )
     infos, notes = choose_sections(dataset, options.sections, not options.no_images, file.sections)
     notes = [*dataset.notes, *notes]
+    patients = {info.id: info.patient for info in infos}
+    spots = read_spots(dataset, patients, cache)
     protocol = Protocol(
         name=file.name,
         title=file.title,
@@ -137,8 +140,10 @@ def settle_protocol(options: RunOptions, dataset: Dataset, cache: ArrayCache) ->
         folds=file.folds,
         target=options.target,
         images=not options.no_images,
+        patients=patients,
+        data=data_hash(spots),
+        rules=rules(dataset.card.markers, dataset.card.technical_genes),
     )
-    patients = {info.id: info.patient for info in infos}
     folds = make_folds(protocol, patients)
     leaky = protocol.unit == "section" or is_leaky(folds, patients)
     if leaky and not options.allow_leaky:
@@ -148,7 +153,7 @@ def settle_protocol(options: RunOptions, dataset: Dataset, cache: ArrayCache) ->
         )
     check_gene_names(dataset, protocol.sections, cache)
     notes += one_patient_notes(check_leaks(dataset, folds, protocol.unit == "patient", cache), patients)
-    return Settled(protocol, folds, leaky, notes, patients)
+    return Settled(protocol, folds, leaky, notes, patients, spots)
 
 
 def make_plan(options: RunOptions) -> Plan:
@@ -188,6 +193,11 @@ def make_plan(options: RunOptions) -> Plan:
     return Plan(options, dataset, settled.protocol, tuple(methods.values()), tuple(cells), notes, cache.root)
 
 
+def patch_of(options: RunOptions) -> PatchRecord:
+    """The patches that image methods read in a run."""
+    return PatchRecord(size=PATCH_SIZE, microns_per_pixel=options.microns_per_pixel)
+
+
 def cell_task(
     options: RunOptions,
     resolved: ResolvedMethod,
@@ -198,27 +208,10 @@ def cell_task(
     device: str,
     cache: ArrayCache,
 ) -> CellTask:
-    patch = PatchRecord(size=PATCH_SIZE, microns_per_pixel=options.microns_per_pixel)
+    patch = patch_of(options)
     precision = choose_precision(options.precision, options.profile, device)
-    contents = {info.id: info.content for info in dataset.sections}
-    parts = (*fold.train, *fold.validation, *fold.test)
-    identity = {
-        **resolved.identity(),
-        "profile": options.profile,
-        "patches": patch.model_dump() if resolved.inputs.image else None,
-        "protocol": settled.protocol.hash,
-        "fold": fold.name,
-        "seed": seed,
-        "data": canonical_hash(
-            [sorted(contents[p.section] for p in parts), dataset.card.markers, sorted(dataset.card.technical_genes)]
-        ),
-        "precision": precision,
-        **({"bf16": BF16_VERSION} if precision == "bf16" else {}),
-        "select": options.select,
-        "max_epochs": options.max_epochs,
-        "scores": SCORE_VERSION,
-        **({"metrics": {metric.name: metric.origin for metric in metrics()}} if metrics() else {}),
-    }
+    trained = trained_by(resolved, options, patch, precision, seed)
+    identity = identity_of(trained, dataset, fold, settled.spots, options.target, settled.protocol)
     return CellTask(
         cell=canonical_hash(identity),
         identity=identity,
@@ -266,28 +259,20 @@ def plan_cell(task: CellTask) -> PlannedCell:
 
 def _why(task: CellTask) -> str:
     """Why a cell must run: it is new, or what changed since the last one of the same method, fold and seed."""
+    # Other sections, patients, data or rules have a folder of their own, so those of the same name are looked through too.
+    folder, name = glob.escape(task.protocol.folder.rpartition("-")[0]), glob.escape(task.start)
     newest: Record | None = None
-    for path in task.folder.parent.glob(f"{glob.escape(task.start)}-*/record.json"):
+    for path in task.runs.glob(f"{folder}-*/{name}-*/record.json"):
         record = read_record(path)
-        if (record.method.label, record.fold.name) == (task.method, task.fold.name) and (
-            newest is None or record.started > newest.started
-        ):
+        same = (record.method.label, record.fold.name) == (task.method, task.fold.name)
+        same = (
+            same and (record.tuned is None) == (task.tuned is None) and record.protocol.images == task.protocol.images
+        )
+        if same and (newest is None or record.started > newest.started):
             newest = record
     if newest is None:
         return "new"
-    changed = sorted(differences(newest.identity, task.identity))
+    if "rules" not in newest.identity:
+        return "the last one was made by an older qbench, which did not hold all that decides its number"
+    changed = differences(newest.identity, task.identity)
     return f"changed: {', '.join(changed)}" if changed else "new"
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Keys, with dots, in which two identities differ."""
-    out: list[str] = []
-    for key in {*old, *new}:
-        a, b = old.get(key), new.get(key)
-        if a == b:
-            continue
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            out += differences(a, b, f"{prefix}{key}.")
-        else:
-            out.append(f"{prefix}{key}")
-    return out

@@ -5,16 +5,20 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..datasets.cache import ArrayCache
 from ..datasets.folds import make_folds
-from ..datasets.protocol import Protocol
+from ..datasets.hashing import canonical_hash
+from ..datasets.protocol import Protocol, rules
 from ..datasets.registry import open_dataset
 from ..errors import ConfigurationError
 from ..leaderboard.record import Record, read_record
 from ..methods.encoders.registry import DEFAULT
+from .changes import differences
+from .identity import data_hash, read_spots
 from .options import RunOptions
-from .plan import Settled, cell_task, differences
+from .plan import Settled, cell_task
 from .report import Reporter
 from .resolve import resolve_method
 from .task import CellTask
@@ -29,7 +33,7 @@ class Reproduction:
 
     Attributes:
         equal: same hash of predictions and same scores. within: every section's pcc_hvg, pcc_heg, pcc_all and mse within
-            `TOLERANCE`. largest: the largest of those differences. changed: what of the identity differs from the record's.
+            `TOLERANCE`. largest: the largest of those differences. changed: what of the identity differs from the record's, in words.
     """
 
     record: Record
@@ -111,27 +115,39 @@ def _task(
         plugin=plugins,
     )
     dataset = open_dataset(options.dataset, data_dir, cache)
-    protocol = Protocol.model_validate(record.protocol.definition)
     known = {info.id: info.patient for info in dataset.sections}
-    absent = [name for name in protocol.sections if name not in known]
+    absent = [name for name in record.protocol.sections if name not in known]
     if absent:
         raise ConfigurationError(
             f"The record is of sections {', '.join(absent)}, which this folder of {options.dataset} lacks; name the right --data-dir."
         )
-    patients = {name: known[name] for name in protocol.sections}
+    patients = {name: known[name] for name in record.protocol.sections}
+    spots = read_spots(dataset, patients, cache)
+    # The protocol as it was asked for, on the data and under the rules of today: what differs is named in the end.
+    asked = {name: value for name, value in record.protocol.definition.items() if name in Protocol.model_fields}
+    today = {
+        "patients": patients,
+        "data": data_hash(spots),
+        "rules": rules(dataset.card.markers, dataset.card.technical_genes),
+    }
+    protocol = Protocol.model_validate(asked | today)
     folds = make_folds(protocol, patients)
     fold = next((fold for fold in folds if fold.name == record.fold.name), None)
     if fold is None:
         raise ConfigurationError(
             f"The record is of fold {record.fold.name}, which the data at hand do not make; check --data-dir."
         )
-    settled = Settled(protocol, folds, record.protocol.leaky, [], patients)
+    settled = Settled(protocol, folds, record.protocol.leaky, [], patients, spots)
     resolved = resolve_method(
         record.method.label, options.profile, options.encoder, options.weights, options.runtime, options.device, plugins
     )
     resolved = resolved.stepping_for(options.runtime, options.device, options.precision, folds, options.max_epochs)
     task = cell_task(options, resolved, dataset, settled, fold, record.seed, options.device, cache)
-    return task.model_copy(update={"threads": record.threads, "keep_models": False, "tuned": record.tuned})
+    changes: dict[str, Any] = {"threads": record.threads, "keep_models": False, "tuned": record.tuned}
+    if "tuned" in record.identity:  # of a sweep's choice, which is taken from the record
+        identity = {**task.identity, "tuned": record.identity["tuned"]}
+        changes |= {"identity": identity, "cell": canonical_hash(identity)}
+    return task.model_copy(update=changes)
 
 
 def _compare(record: Record, again: Record) -> Reproduction:
@@ -146,6 +162,4 @@ def _compare(record: Record, again: Record) -> Reproduction:
                 largest = max(largest, abs(a - b))
     equal = (record.hashes.predictions, record.hashes.scores) == (again.hashes.predictions, again.hashes.scores)
     within = again.status == "done" and largest <= TOLERANCE
-    return Reproduction(
-        record, again, equal, within, largest, tuple(sorted(differences(record.identity, again.identity)))
-    )
+    return Reproduction(record, again, equal, within, largest, tuple(differences(record.identity, again.identity)))

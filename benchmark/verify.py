@@ -1,8 +1,9 @@
 """Hold a runs folder against itself: every hash and every score again, from the stored predictions.
 
-What is checked of a cell: its identity's hash; that the record repeats its identity; the hashes of predictions, scores and
-model; the integer counts; and every score and figure, computed again from predictions and truth with today's code. An
-edited number therefore contradicts something wherever it was edited. Data and images are not needed.
+What is checked of a cell: its identity's hash; that the record, its protocol and fold, and the sections, patients, spots
+and panel of the predictions are those of the identity; the hashes of predictions, scores and model; the integer counts; and
+every score and figure, computed again from predictions and truth with today's code. An edited number therefore contradicts
+something wherever it was edited. Data and images are not needed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ..leaderboard.stored import StoredPredictions, read_predictions
 from .metrics import metrics
 from .result import CellResult, SectionResult, hash_scores
 from .score import SCORE_VERSION
+from .split_check import check_split, check_stored
 from .store import hash_folder
 
 # Another machine sums in another order; more than this is another number.
@@ -86,8 +88,9 @@ def check_cell(folder: Path, record: Record) -> list[str]:
     if record.status == "failed":
         return found
     stored, columns = read_predictions(folder), read_columns(folder)
-    ranked = columns["all"][: len(stored.genes)]
-    result = _rebuild(stored, read_spots(folder), int(ranked.sum()), record)
+    n_ranked = int(columns["all"][: len(stored.genes)].sum())
+    found += check_stored(record, stored, n_ranked)
+    result = _rebuild(stored, read_spots(folder), n_ranked, record)
     if any(not np.array_equal(r.truth, stored.truth[stored.sections == r.section.id]) for r in result.sections):
         found.append("the stored truth is no transform of integer counts")
     if result.hashes()["predictions"] != record.hashes.predictions:
@@ -114,16 +117,15 @@ def check_record(record: Record) -> list[str]:
         "parameters": record.method.parameters,
         "profile": record.method.profile,
         "protocol": record.protocol.hash,
-        "fold": record.fold.name,
         "seed": record.seed,
-        "data": record.hashes.data,
+        "precision": record.precision,
         "select": record.select,
         "max_epochs": record.max_epochs,
     }
     for name, value in repeated.items():
         if name in record.identity and record.identity[name] != value:
             found.append(f"the record's {name} is not that of its identity")
-    return found
+    return found + check_split(record)
 
 
 def _rebuild(stored: StoredPredictions, spots: NDArray[np.str_], n_ranked: int, record: Record) -> CellResult:
@@ -173,10 +175,12 @@ def _panel(stored: StoredPredictions, n_ranked: int, record: Record) -> GenePane
 
 
 def _technical(record: Record) -> frozenset[str]:
+    if "rules" in record.identity:
+        return frozenset(record.identity["rules"]["technical_genes"])
     try:
         return frozenset(card(record.protocol.dataset).technical_genes)
     except ConfigurationError:
-        return frozenset()  # a dataset that is registered elsewhere: its list is not at hand, its figures are left out
+        return frozenset()  # a record of schema 1 of a dataset that is not at hand: those figures are left out
 
 
 def _check_export(folder: Path, stored: StoredPredictions) -> list[str]:

@@ -7,6 +7,7 @@ counts from the nuclei under each spot, from the patient, and from spatial progr
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def open_demo(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Da
     """The simulated sections; made at the first call, in seconds, and kept in the cache. `data_dir` is not used."""
     key = canonical_hash({"demo": VERSION, "markers": card.markers})
     entry = cache.get("demo", key, partial(_simulate, markers=card.markers))
-    return open_her2st(card, entry.folder, cache)
+    dataset = open_her2st(card, entry.folder, cache)
+    return replace(dataset, versions={**dataset.versions, "demo": VERSION})
 
 
 def _simulate(writer: EntryWriter, markers: dict[str, tuple[str, ...]]) -> None:

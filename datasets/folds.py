@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from ..errors import ConfigurationError, IntegrityError
 from ..names import UNNAMED
 from .hashing import canonical_hash
-from .protocol import Protocol
+from .protocol import VALIDATION_SHARE, Protocol
 
-VALIDATION_SHARE = 0.2
 Portion = Literal["all", "near", "far"]
 
 
@@ -28,14 +27,23 @@ class Part:
     def rows(self, array_xy: NDArray[np.float64]) -> NDArray[np.intp] | None:
         """Row numbers of the part in its section, or None for all.
 
-        "far" is the 20 % of spots (rounded, at least one) with the largest array x, ties by y, then by row; "near" the rest.
+        "far" is the 20 % of spots (rounded, at least one) with the largest x, ties by y, then by row; "near" the rest.
+        `array_xy` is a section's own: the fitted array grid that coordinates and position embeddings read.
         """
         if self.portion == "all":
             return None
         n = len(array_xy)
         order = np.lexsort((np.arange(n), array_xy[:, 1], array_xy[:, 0]))
-        cut = n - max(1, round(VALIDATION_SHARE * n))
-        return np.sort(order[:cut] if self.portion == "near" else order[cut:])
+        near = n - _far(n)
+        return np.sort(order[:near] if self.portion == "near" else order[near:])
+
+    def count(self, n: int) -> int:
+        """Number of spots of the part in a section of n spots."""
+        return n if self.portion == "all" else _far(n) if self.portion == "far" else n - _far(n)
+
+
+def _far(n: int) -> int:
+    return max(1, round(VALIDATION_SHARE * n))
 
 
 @dataclass(frozen=True)

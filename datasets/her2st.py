@@ -72,7 +72,7 @@ def open_her2st(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> 
     infos = tuple(_info(section, its, cache) for section, its in files.items())
     complete = bool(expected) and set(found) == set(expected)
     load = partial(_load, files=files, expected=expected if complete else {}, cache=cache)
-    return Dataset(card, infos, load)
+    return Dataset(card, infos, load, versions={"her2st": VERSION})
 
 
 def _base(card: DatasetCard, data_dir: Path | None) -> Path:

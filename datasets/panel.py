@@ -12,6 +12,7 @@ from ..errors import DataError
 from .hashing import canonical_hash
 from .section import Section
 
+PANEL_VERSION = 1  # raised whenever the same training spots would give another panel
 PANEL_SIZE = 1000
 HEADLINE = 50
 TIE_DECIMALS = 12  # variances that agree to here are a tie, broken by symbol: summation order must not choose genes

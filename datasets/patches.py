@@ -21,7 +21,7 @@ from .hashing import canonical_hash
 from .images import Image, open_image
 from .section import Section
 
-VERSION = 1  # raised when the same section would give other pixels
+PATCH_VERSION = 1  # raised when the same section would give other pixels
 _REPORT_EVERY = 64
 
 Progress = Callable[[str, int, int], None]
@@ -32,7 +32,7 @@ def patch_key(content: str, size: int, microns_per_pixel: float | None) -> str:
     if not content:
         raise ValueError("a section without a content hash cannot be cached")
     return canonical_hash(
-        {"patches": VERSION, "content": content, "size": size, "microns_per_pixel": microns_per_pixel}
+        {"patches": PATCH_VERSION, "content": content, "size": size, "microns_per_pixel": microns_per_pixel}
     )
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import ConfigurationError, unknown
 from ..names import check_labels, check_name, path_part
+from . import panel, target
 from .hashing import canonical_hash
 from .target import TargetName
 
 SHIPPED = files("qbench.configs") / "protocols"
+VALIDATION_VERSION = 1  # of the rule in `folds`; raised when the same sections would be validated on others
+VALIDATION_SHARE = 0.2  # of the only training section's spots, those with the largest x on its fitted array
+POOLING_VERSION = 1  # genes, then sections of a patient, then patients; raised when figures are averaged otherwise
 
 
 class HeldOut(BaseModel):
@@ -57,11 +61,30 @@ class ProtocolFile(BaseModel):
         return self
 
 
+def rules(markers: Mapping[str, Iterable[str]], technical_genes: Iterable[str]) -> dict[str, Any]:
+    """The rules in force, as versions and values, JSON-able; the order of marker groups and genes is that of the panel."""
+    return {
+        "validation": VALIDATION_VERSION,
+        "validation_share": VALIDATION_SHARE,
+        "panel": panel.PANEL_VERSION,
+        "panel_size": panel.PANEL_SIZE,
+        "headline": panel.HEADLINE,
+        "markers": [[group, list(genes)] for group, genes in markers.items()],
+        "technical_genes": sorted(technical_genes),
+        "target": target.TARGET_VERSION,
+        "pooling": POOLING_VERSION,
+    }
+
+
 class Protocol(BaseModel):
     """A protocol on a dataset: what the title of every table names.
 
-    The hash covers every field but the title: dataset, sections, held-out unit, folds, validation rule, panel rule,
-    target and pooling. Folds, panels and validation follow from it, the same for all methods and seeds.
+    The hash covers every field but the title: dataset, sections with their patients and contents, held-out unit, folds,
+    target, and the rules of validation, panel and pooling. Folds, panels and validation follow from it, the same for all
+    methods and seeds.
+
+    Attributes:
+        patients: section -> patient. data: hash of the parsed contents of all sections. rules: see `rules`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,13 +97,11 @@ class Protocol(BaseModel):
     folds: tuple[HeldOut, ...] | None = None
     target: TargetName = "counts"
     images: bool = True
-    validation: str = (
-        "next patient in cyclic order | next section | last section | 20 % of spots with the largest array x"
-    )
-    panel: str = "1,000 of highest variance of log1p counts on training spots, then markers"
-    pooling: str = "genes, then sections of a patient, then patients"
+    patients: dict[str, str] = Field(default_factory=dict)
+    data: str = ""
+    rules: dict[str, Any] = Field(default_factory=dict)
 
-    @cached_property
+    @property
     def hash(self) -> str:
         """12 hex digits."""
         return canonical_hash(self.model_dump(mode="json", exclude={"title"}))[:12]

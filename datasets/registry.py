@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from itertools import chain
@@ -132,12 +132,16 @@ class SectionInfo:
 
 @dataclass(frozen=True)
 class Dataset:
-    """An opened dataset: sections sorted by id, loaded one by one; `notes` are findings that a run repeats once."""
+    """An opened dataset: sections sorted by id, loaded one by one; `notes` are findings that a run repeats once.
+
+    `versions` are those of the code that reads it, by name: raised when the same files would give other values.
+    """
 
     card: DatasetCard
     sections: tuple[SectionInfo, ...]
     reader: Callable[[SectionInfo], Section]
     notes: tuple[str, ...] = ()
+    versions: Mapping[str, int] = field(default_factory=dict)
 
     def info(self, section_id: str) -> SectionInfo:
         """The named section.

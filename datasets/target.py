@@ -11,6 +11,7 @@ from ..errors import MethodError
 from .section import Section
 
 TargetName = Literal["counts", "proportion"]
+TARGET_VERSION = 1  # raised whenever the same counts would give other targets, or predictions are rounded otherwise
 SCALE = 1e4  # counts per ten thousand, over all genes of the section
 LARGEST_COUNT = 2**31  # integer export clips here, and counts how often
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ..errors import ConfigurationError
 from ..names import shown
 
-SCHEMA = 1
+SCHEMA = 2  # 2: the identity holds the whole fold and the rules
 
 
 def _visible(name: str) -> str:
@@ -128,6 +128,7 @@ class Environment(_Part):
 class Record(_Part):
     """One cell: a method with its parameters, on one fold of one protocol, with one seed.
 
+    Records of schema 1 are read all the same, in tables of their own: their protocols' hashes hold neither patients nor data.
     `scores` maps section -> figure -> value (means over genes), `patients` maps test patient -> figure -> value for the
     pooled figures; a figure is null where no gene defines it. `undefined_*` are numbers of section-gene pairs.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qbench.leaderboard.record import (
+    SCHEMA,
     EncoderRecord,
     Failure,
     FoldRecord,
@@ -56,7 +57,7 @@ def record(
     label = method + ("[" + ",".join(f"{k}={v}" for k, v in settings.items()) + "]" if settings else "")
     fold = patient if fold is None else fold
     values: dict[str, Any] = {
-        "schema": 1,
+        "schema": SCHEMA,
         "cell": f"{label}-{profile}-{encoder}-{fold}-{seed}",
         "status": "failed" if failed else "done",
         "method": MethodRecord(

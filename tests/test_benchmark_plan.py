@@ -88,7 +88,7 @@ def test_what_changed_is_named(data: Path, tmp_path: Path) -> None:
     again = make_plan(options(data, methods=("mean",), out=out))
     assert {cell.state for cell in again.cells} == {"cached"}
     changed = make_plan(options(data, methods=("mean",), out=out, select="pcc"))
-    assert {(cell.state, cell.reason) for cell in changed.cells} == {("to do", "changed: select")}
+    assert {(cell.state, cell.reason) for cell in changed.cells} == {("to do", "changed: select was mse, is pcc")}
 
 
 def test_long_training_of_a_backbone_is_planned_compiled_and_known_by_it(

@@ -23,6 +23,11 @@ def test_a_record_survives_its_file(tmp_path):
     assert json.loads(path.read_text())["schema"] == SCHEMA
 
 
+def test_a_record_of_the_first_schema_is_read(tmp_path):
+    data = json.loads(record("qca").model_dump_json(by_alias=True)) | {"schema": 1}
+    assert read_record(write(tmp_path, json.dumps(data))).schema_version == 1
+
+
 def test_a_newer_schema_is_refused_even_where_it_would_validate(tmp_path):
     data = json.loads(record("qca").model_dump_json(by_alias=True)) | {"schema": SCHEMA + 1}
     with pytest.raises(ConfigurationError, match="upgrade qbench"):

@@ -16,15 +16,15 @@ from ...datasets.gene_names import check_gene_names
 from ...datasets.leaks import check_leaks, check_panel
 from ...datasets.registry import SectionInfo
 from ...errors import ConfigurationError, MethodError
-from ...leaderboard.record import PatchRecord
 from ...methods.machine import choose_precision, resolve_device
 from ...methods.method import FitContext
 from ..cell import open_cohort
 from ..files import write_text
+from ..identity import contents_of, identity_of, read_spots, trained_by
 from ..inputs import Progress, prepare
 from ..options import RunOptions
 from ..panels import open_panel
-from ..plan import PATCH_SIZE, available_cores, choose_sections, open_data
+from ..plan import available_cores, choose_sections, open_data, patch_of
 from ..resolve import ResolvedMethod, resolve_method
 from ..store import unwritable
 from .model import FIT, FitRecord, PanelRecord
@@ -84,12 +84,13 @@ def fit_model(
     precision = choose_precision(options.precision, options.profile, device)
     resolved = resolved.stepping_for(options.runtime, device, precision, [fold], options.max_epochs)
     patients = {info.id: info.patient for info in infos}
+    spots = read_spots(dataset, patients, cache)
     check_gene_names(dataset, patients, cache)
     check_leaks(dataset, [fold], False, cache)
     panel = open_panel(dataset, fold, cache)
-    check_panel(fold, panel, {info.id: info.content for info in infos})
+    check_panel(fold, panel, contents_of(spots))
 
-    patch = PatchRecord(size=PATCH_SIZE, microns_per_pixel=options.microns_per_pixel)
+    patch = patch_of(options)
     inputs = prepare(
         dataset, sorted(patients), resolved.encoders, patch if resolved.inputs.image else None, cache, progress
     )
@@ -133,6 +134,9 @@ def fit_model(
         native_microns=(scales[0], statistics.median(scales), scales[-1]) if len(scales) == len(fold.train) else (),
         encoders={key: spec.identity() for key, spec in resolved.encoders.items()},
         fitted=_fitted(resolved, context, options),
+        identity=identity_of(
+            trained_by(resolved, options, patch, precision, context.seed), dataset, fold, spots, options.target, None
+        ),
     )
     _write(to, record, method)
     return record

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...datasets.cohort import SealedSection
 from ...datasets.hashing import canonical_hash, plain_sha256
@@ -24,7 +24,7 @@ from ...methods.method import Inputs, Method
 from ...methods.registry import load_method
 
 FIT = "fit.json"
-SCHEMA = 1
+SCHEMA = 2  # 2: `identity`
 
 
 class PanelRecord(BaseModel):
@@ -47,6 +47,7 @@ class FitRecord(BaseModel):
         native_microns: of the training sections' images, smallest, median and largest; empty where one is unknown.
         encoders: identity of each encoder by the name that the method uses ("" is the run's).
         fitted: parameters, seed and the like, for the reader.
+        identity: all that decides the model, as of a cell (see `benchmark.identity`); empty in a record of schema 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,6 +67,7 @@ class FitRecord(BaseModel):
     native_microns: tuple[float, ...]
     encoders: dict[str, dict[str, Any]]
     fitted: dict[str, Any]
+    identity: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def microns_per_pixel(self) -> float | None:

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from ...datasets.hashing import canonical_hash
 from ...errors import ConfigurationError
+from ..changes import differences
 from ..files import write_text
 
 IDENTITY = "identity.json"
@@ -63,31 +64,3 @@ def sweep_folder(out: Path, start: str, identity: Mapping[str, Any], new: bool) 
         yield folder
     finally:
         lock.release()
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """What differs between two identities, in words: "seed was 0, is 1"."""
-    found: list[str] = []
-    for key in sorted({*old, *new}):
-        a, b = old.get(key), new.get(key)
-        if a == b:
-            continue
-        name = f"{prefix}{key}"
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{name} ")
-        elif _is_hash(a) and _is_hash(b):
-            found.append(f"{name} changed")
-        elif a is None or b is None:
-            found.append(f"{name} {_short(b)} is new" if a is None else f"{name} {_short(a)} is gone")
-        else:
-            found.append(f"{name} was {_short(a)}, is {_short(b)}")
-    return found
-
-
-def _is_hash(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 64
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text[:12] if _is_hash(text) else text if len(text) <= 60 else text[:57] + "..."

@@ -20,6 +20,7 @@ from ...methods.registry import MethodSpec, parse
 from ...names import path_part
 from ..cell import open_cohort
 from ..cluster import absolute_plugin
+from ..identity import contents_of, read_spots
 from ..inputs import prepare
 from ..options import RunOptions
 from ..panels import open_panel
@@ -32,7 +33,7 @@ from ..run import execute
 from .board import Board, Line
 from .final import choose, final_plan
 from .folder import VERSION, sweep_folder
-from .space import Settings, Space, point, read_space
+from .space import Space, point, read_space
 from .state import Sweep, SweepOptions, read_times, write_times
 from .trial import TrialResult, TrialTask, read_result, trial_name
 from .view import FoldView, write_view
@@ -60,7 +61,7 @@ def run_sweep(
     plan = make_plan(options.model_copy(update={"methods": (base.label,)}))
     own = plan.methods[0]
     resolved = [resolve(point(base, settings).label, options, plan) for settings in points]
-    identity = sweep_identity(base, space, points, sweep, options, plan)
+    identity = sweep_identity(base, space, resolved, sweep, plan)
     start = f"{path_part(base.name)}-{path_part(plan.protocol.dataset)}-{options.profile}"
     with sweep_folder(options.out.absolute(), start, identity, sweep.new) as folder:
         for note in plan.notes:
@@ -102,28 +103,19 @@ def resolve(label: str, options: RunOptions, plan: Plan) -> ResolvedMethod:
 
 
 def sweep_identity(
-    base: MethodSpec, space: Space, points: Sequence[Settings], sweep: SweepOptions, options: RunOptions, plan: Plan
+    base: MethodSpec, space: Space, points: Sequence[ResolvedMethod], sweep: SweepOptions, plan: Plan
 ) -> dict[str, Any]:
-    """All that decides the trials, in words that a refusal can use."""
-    cells = {cell.task.fold.name: cell.task for cell in plan.cells}
-    first = plan.cells[0].task
+    """All that decides the trials: the cells of the method as it is, and what is searched."""
+    cells = {cell.task.fold.name: cell.task.identity for cell in reversed(plan.cells)}  # of the first seed
     return {
+        **plan.cells[0].task.identity,
+        "fold": {name: identity["fold"] for name, identity in sorted(cells.items())},
         "sweep version": VERSION,
-        "method": {**plan.methods[0].identity(), "parameters": base.parameters.model_dump(mode="json")},
         "space": space.model_dump(mode="json", exclude_none=True)["parameters"],
         "search": sweep.search,
         "scheduler": sweep.scheduler,
         "samples": len(points),
-        "protocol": plan.protocol.name,
-        "target": plan.protocol.target,
-        "images": plan.protocol.images,
-        "fold": {name: task.fold.hash for name, task in cells.items()},
-        "data of fold": {name: str(task.identity["data"]) for name, task in cells.items()},
-        "seed": first.seed if base.cls.seeded else 0,
-        "select": options.select,
-        "max epochs": options.max_epochs,
-        **{name: first.identity[name] for name in ("precision", "bf16") if name in first.identity},
-        "patches": first.identity["patches"],
+        "trials": canonical_hash([point.identity() for point in points]),
     }
 
 
@@ -172,7 +164,7 @@ class Searcher:
         patch = plan.cells[0].task.patch if images else None
         ids = plan.protocol.sections
         inputs = prepare(plan.dataset, ids, encoders, patch, cache, self._reporter.preparing)
-        contents = {info.id: info.content for info in plan.dataset.sections}
+        contents = contents_of(read_spots(plan.dataset, ids, cache))
         for fold in folds_of(plan):
             panel = open_panel(plan.dataset, fold, cache)
             check_panel(fold, panel, contents)

@@ -29,8 +29,7 @@ _HEX_ROW = 3**0.5 / 2  # distance of two rows of a hexagonal array, in pitches
 def open_h5ad(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:
     """Open the `.h5ad` files that a card lists; errors as in `open_listed`."""
     reader = Reader(
-        "h5ad",
-        VERSION,
+        {"h5ad": VERSION},
         lambda entry, base: (base / entry.file,),
         lambda entry, base: read_h5ad(entry, base / entry.file),
         stated_image,

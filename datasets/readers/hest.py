@@ -18,6 +18,7 @@ from ..card_parts import SectionEntry
 from ..patch_file import PATCH_MICRONS, patch_barcodes
 from ..registry import Dataset, DatasetCard
 from ..section import Section
+from .h5ad import VERSION as H5AD_VERSION
 from .h5ad import read_h5ad
 from .listed import Reader, open_listed
 
@@ -26,7 +27,9 @@ VERSION = 1
 
 def open_hest(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:
     """Open the HEST-1k samples that a card lists; errors as in `open_listed`."""
-    return open_listed(card, data_dir, cache, Reader("hest", VERSION, _tables, read_hest, _image))
+    return open_listed(
+        card, data_dir, cache, Reader({"hest": VERSION, "h5ad": H5AD_VERSION}, _tables, read_hest, _image)
+    )
 
 
 def read_hest(entry: SectionEntry, base: Path) -> Section:

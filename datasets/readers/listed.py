@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,13 +30,12 @@ class Reader:
     """A format: which files a section is made of, and how they are read.
 
     Attributes:
-        name: of the format. version: raised when the same files would give other values.
+        versions: of the code that reads the format, by name: raised when the same files would give other values.
         tables: the files that hold counts and coordinates. image: the image, or None.
         read: parses them into a `Section`; coordinates as stated, before any `pixel_scale`.
     """
 
-    name: str
-    version: int
+    versions: Mapping[str, int]
     tables: Callable[[SectionEntry, Path], tuple[Path, ...]]
     read: Callable[[SectionEntry, Path], Section]
     image: Callable[[SectionEntry, Path], Path | None]
@@ -66,7 +65,7 @@ def open_listed(card: DatasetCard, data_dir: Path | None, cache: ArrayCache, rea
     entries = {entry.id: entry for entry in sorted(card.sections, key=lambda entry: entry.id)}
     infos = tuple(_info(entry, base, reader, cache) for entry in entries.values())
     load = partial(_load, entries=entries, base=base, reader=reader, cache=cache, markers=card.marker_genes)
-    return Dataset(card, infos, load, _patient_notes(infos))
+    return Dataset(card, infos, load, _patient_notes(infos), reader.versions)
 
 
 def _info(entry: SectionEntry, base: Path, reader: Reader, cache: ArrayCache) -> SectionInfo:
@@ -80,8 +79,7 @@ def _info(entry: SectionEntry, base: Path, reader: Reader, cache: ArrayCache) ->
     # Without id and patient: the same data listed twice must look the same to the check against leaks.
     content = canonical_hash(
         {
-            "reader": reader.name,
-            "version": reader.version,
+            "reader": dict(reader.versions),
             "files": [file_sha256(path, cache.root) for path in tables],
             "image": None if image is None else file_sha256(image, cache.root),
             "options": {name: getattr(entry, name) for name in _OPTIONS},

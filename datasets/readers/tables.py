@@ -23,7 +23,7 @@ VERSION = 1
 
 def open_tables(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:
     """Open the tables that a card lists; errors as in `open_listed`."""
-    return open_listed(card, data_dir, cache, Reader("tables", VERSION, _tables, read_tables, stated_image))
+    return open_listed(card, data_dir, cache, Reader({"tables": VERSION}, _tables, read_tables, stated_image))
 
 
 def read_tables(entry: SectionEntry, base: Path) -> Section:

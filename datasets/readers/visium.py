@@ -40,7 +40,7 @@ _HEX_ROW = 3**0.5 / 2
 
 def open_visium(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:
     """Open the Space Ranger folders that a card lists; errors as in `open_listed`."""
-    return open_listed(card, data_dir, cache, Reader("visium", VERSION, _tables, read_visium, stated_image))
+    return open_listed(card, data_dir, cache, Reader({"visium": VERSION}, _tables, read_visium, stated_image))
 
 
 def read_visium(entry: SectionEntry, base: Path) -> Section:

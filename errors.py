@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 _LISTED = 60  # known names that a sentence can hold
+_LONGEST = 100  # letters of a name that is worth a guess
 
 
 class QbenchError(Exception):
@@ -37,11 +39,27 @@ class IntegrityError(QbenchError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
     """An error for an unknown name: the closest known one, then all of them, or a few and their number if they are many."""
     names = sorted(known)
-    folded = {known_name.lower(): known_name for known_name in names}  # "a1" means A1, not B1
-    close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
-    hint = f" Did you mean '{folded[close[0]]}'?" if close else ""
     listed = ", ".join(names) or "none"
     if len(names) > _LISTED:
-        near = [folded[each] for each in difflib.get_close_matches(name.lower(), folded, n=8, cutoff=0.3)]
+        folded = {each.lower(): each for each in names}
+        near = [folded[each] for each in difflib.get_close_matches(name[:_LONGEST].lower(), folded, n=8, cutoff=0.3)]
         listed = ", ".join([*near, f"{len(names) - len(near):,} others"])
-    return ConfigurationError(f"There is no {kind} named '{name}'.{hint} Known: {listed}.")
+    return ConfigurationError(f"There is no {kind} named {short(name)}.{close_to(name, names)} Known: {listed}.")
+
+
+def close_to(name: object, known: Iterable[str]) -> str:
+    """The words " Did you mean 'A1'?" with the closest of the known names, or nothing where none is close."""
+    if not isinstance(name, str) or len(name) > _LONGEST:
+        return ""
+    folded = {known_name.lower(): known_name for known_name in known}  # "a1" means A1, not B1
+    close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    return f" Did you mean '{folded[close[0]]}'?" if close else ""
+
+
+def short(value: object) -> str:
+    """A value as a sentence shows it: its repr, at once and cut short however large or nested it is."""
+    return _shown.repr(value)
+
+
+_shown = reprlib.Repr()
+_shown.maxlevel, _shown.maxstring, _shown.maxother, _shown.maxlong = 2, 80, 80, 40

@@ -9,10 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from ..errors import ConfigurationError, unknown
+from ..errors import unknown
 from ..leaderboard.columns import number
 from ..leaderboard.export import tables_json
 from ..leaderboard.record import Record
@@ -21,6 +20,7 @@ from ..leaderboard.statistics import too_few
 from ..leaderboard.summarise import summarise
 from ..leaderboard.table import Row, Table
 from ..methods.registry import parse, spec
+from ..yaml_files import read_model
 from .files import write_text
 from .options import RunOptions
 from .plan import make_plan
@@ -92,10 +92,7 @@ def read_ablation(method: str) -> Ablation:
     if not path.is_file():
         known = [p.name.removesuffix("_ablation.yaml") for p in folder.iterdir() if p.name.endswith("_ablation.yaml")]
         raise unknown("ablation", method, known)
-    try:
-        return Ablation.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"Expected an ablation in configs/sweeps/{path.name}, but {error}.") from error
+    return read_model(path, Ablation, "an ablation", "docs/sweeps.md")
 
 
 def read_as(label: str, reading: Reading, profile: str) -> str:

@@ -99,7 +99,7 @@ def load_method(directory: Where) -> Method:
     """A fitted method, from the folder `model` of a cell or one that `qbench fit` wrote.
 
     Raises:
-        MethodError: no saved method there, or one of another version.
+        DataError: no saved method there. MethodError: one of another version.
     """
     from ..methods import registry
 

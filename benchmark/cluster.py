@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -84,7 +83,7 @@ class _Crew:
 
     def __init__(self, session: RaySession, tasks: Sequence[CellTask], options: RunOptions, reporter: Reporter) -> None:
         self._session, self._options, self._reporter = session, options, reporter
-        self._waiting = deque(portable(task) for task in tasks)
+        self._waiting = deque(tasks)
         self._attempts: Counter[str] = Counter()
         self._records: dict[str, Record] = {}
         self._starting: dict[Any, Any] = {}  # reference of the first answer -> worker
@@ -207,20 +206,3 @@ class _Crew:
             self._reporter.note(
                 f"Waiting for a worker: none of the cluster's {self._session.cpus:g} CPUs is free, or its nodes are gone."
             )
-
-
-def portable(task: CellTask) -> CellTask:
-    """The task with absolute paths, for a process that was started in another folder."""
-    weights: dict[str, Any] = {
-        name: value.absolute() if isinstance(value, Path) else value for name, value in task.weights.items()
-    }
-    data_dir = None if task.data_dir is None else task.data_dir.absolute()
-    plugins = tuple(absolute_plugin(plugin) for plugin in task.plugins)
-    changes = {"data_dir": data_dir, "cache": task.cache.absolute(), "runs": task.runs.absolute()}
-    return task.model_copy(update={**changes, "weights": weights, "plugins": plugins})
-
-
-def absolute_plugin(plugin: str) -> str:
-    """`FILE.py:Class` with the file's absolute path; `package.module:Class` as it is."""
-    source, _, attribute = plugin.rpartition(":")
-    return f"{Path(source).absolute()}:{attribute}" if source.endswith(".py") else plugin

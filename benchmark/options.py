@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..datasets.target import TargetName
-from ..errors import ConfigurationError, unknown
+from ..errors import ConfigurationError, short, unknown
 from ..methods.encoders.registry import DEFAULT, Weights, parse_weights
 from ..methods.registry import split_list
+from ..yaml_files import checked, read_yaml
+
+MOST_SEED = 2**32 - 1  # what numpy's and torch's generators both take
 
 
 class RunOptions(BaseModel):
-    """Options of `qbench run`, by the names of the flags with underscores; the same names stand in a --config file."""
+    """Options of `qbench run`, by the names of the flags with underscores; the same names stand in a --config file.
+
+    Every path is made absolute here, and nowhere else, for cells and trials run in processes and on machines that were
+    started in another folder.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,7 +46,7 @@ class RunOptions(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int | None = Field(default=None, ge=1)
     ray_address: str | None = None
-    out: Path = Path("runs")
+    out: Path = Field(default=Path("runs"), validate_default=True)
     keep_models: bool = True
     retry_failed: bool = False
     plugin: tuple[str, ...] = ()
@@ -57,9 +64,38 @@ class RunOptions(BaseModel):
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or any(seed < 0 for seed in value):
-            raise ValueError("expected one or more seeds of 0 or above")
+        wrong = [seed for seed in value if not 0 <= seed <= MOST_SEED]
+        if wrong or not value:
+            raise ValueError(f"expected seeds from 0 to {MOST_SEED}, found {short(wrong[0]) if wrong else 'none'}")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("data_dir", "out")
+    @classmethod
+    def _folder(cls, value: Path | None) -> Path | None:
+        return None if value is None else Path(absolute(str(value)))
+
+    @field_validator("dataset", "protocol")
+    @classmethod
+    def _card(cls, value: str) -> str:
+        """A name stays as it is."""
+        return absolute(value) if value.endswith((".yaml", ".yml")) else value
+
+    @field_validator("plugin")
+    @classmethod
+    def _plugins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Of FILE.py:Class the file; package.module:Class stays as it is."""
+        parts = [plugin.rpartition(":") for plugin in value]
+        return tuple(f"{absolute(p[0])}:{p[2]}" if p[0].endswith(".py") else "".join(p) for p in parts)
+
+    @field_validator("encoder_weights")
+    @classmethod
+    def _weights(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Of NAME=FILE the file; NAME=random and random stay as they are."""
+        parts = [weights.rpartition("=") for weights in value]
+        return tuple(
+            f"{name}={absolute(file)}" if equals and file not in ("", "random") else f"{name}{equals}{file}"
+            for name, equals, file in parts
+        )
 
     @property
     def weights(self) -> dict[str, Weights]:
@@ -67,18 +103,26 @@ class RunOptions(BaseModel):
         return parse_weights(self.encoder_weights)
 
 
+def absolute(path: str) -> str:
+    """A path that holds in every process; "~" is the home folder.
+
+    Raises:
+        ValueError: no path of any file.
+    """
+    if not path or "\0" in path:
+        raise ValueError(f"expected a path, found {short(path)}")
+    return str(Path(os.path.expanduser(path)).absolute())
+
+
 def read_options(given: dict[str, Any], config: Path | None) -> RunOptions:
     """Merge what was given on the command line (None = not given) over a YAML file over the defaults.
 
     Raises:
-        ConfigurationError: an unknown key, or a value of the wrong kind; names the flag.
+        ConfigurationError: an unknown key, or a value of the wrong kind; names the flag, or the key and the file.
     """
     values: dict[str, Any] = {}
     if config is not None:
-        try:
-            read = yaml.safe_load(config.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"Expected YAML options in {config}, but it cannot be read: {error}.") from error
+        read = read_yaml(config, "YAML options")
         if not isinstance(read, dict):
             raise ConfigurationError(f"Expected a mapping of options in {config}, found {type(read).__name__}.")
         for key, value in read.items():
@@ -88,12 +132,11 @@ def read_options(given: dict[str, Any], config: Path | None) -> RunOptions:
                     f"option in {config.name}", str(key), [f.replace("_", "-") for f in RunOptions.model_fields]
                 )
             values[name] = value
-    values.update({key: value for key, value in given.items() if value not in (None, [], ())})
-    try:
-        return RunOptions.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        flag = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "the options"
-        raise ConfigurationError(
-            f"{flag}: {first['msg']}, found {first['input']!r}; see 'qbench run --help'."
-        ) from error
+    stated = {key: value for key, value in given.items() if value not in (None, [], ())}
+
+    def place(where: tuple[int | str, ...]) -> str:
+        option = str(where[0]) if where else "the options"
+        flag = option.replace("_", "-")
+        return f"{flag} in {config}" if config is not None and option not in stated else f"--{flag}"
+
+    return checked(RunOptions, {**values, **stated}, place, "'qbench run --help'")

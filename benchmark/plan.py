@@ -221,7 +221,7 @@ def cell_task(
         dataset=options.dataset,
         data_dir=options.data_dir,
         cache=cache.root,
-        runs=options.out.absolute(),
+        runs=options.out,
         protocol=settled.protocol,
         leaky=settled.leaky,
         fold=fold,

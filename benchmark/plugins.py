@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..datasets.registry import DATASETS, READERS
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, short
 from ..methods.encoders.registry import ENCODERS
 from ..methods.method import Method
 from ..methods.registry import METHODS, register
@@ -41,7 +41,7 @@ def refused_claims(methods: Iterable[ResolvedMethod], dataset: str, reader: str)
 def _load(plugin: str) -> str:
     source, separator, attribute = plugin.rpartition(":")
     if not separator or not source or not attribute:
-        raise ConfigurationError(f"Expected --plugin FILE.py:Class or package.module:Class, found '{plugin}'.")
+        raise ConfigurationError(f"Expected --plugin FILE.py:Class or package.module:Class, found {short(plugin)}.")
     module_name = _import_file(Path(source)) if source.endswith(".py") else source
     try:
         found = getattr(importlib.import_module(module_name), attribute, None)
@@ -50,7 +50,7 @@ def _load(plugin: str) -> str:
             f"The plug-in {plugin} raised {type(error).__name__} on import: {error}; mend it and run again."
         ) from error
     if not (isinstance(found, type) and issubclass(found, Method)):
-        raise ConfigurationError(f"Expected a subclass of qbench's Method at {plugin}, found {found!r}.")
+        raise ConfigurationError(f"Expected a subclass of qbench's Method at {plugin}, found {short(found)}.")
     name = getattr(found, "name", None)
     if not isinstance(name, str) or not name:
         raise ConfigurationError(

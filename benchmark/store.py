@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import traceback
 from collections.abc import Iterator
@@ -26,13 +27,16 @@ from .result import CellResult
 def failure(error: BaseException, frames: traceback.StackSummary) -> Failure:
     """An exception as a record keeps it: file names without folders, for a record holds no path of a machine."""
     lines = [
-        f"{Path(f.filename).parent.name}/{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line or ''}" for f in frames
+        f"{Path(f.filename).parent.name}/{Path(f.filename).name}:{f.lineno} in {f.name}: {_without_paths(f.line or '')}"
+        for f in frames
     ]
     return Failure(type=type(error).__name__, message=_without_paths(str(error)), traceback="\n".join(lines))
 
 
 def _without_paths(text: str) -> str:
-    return text.replace(str(Path.home()) + os.sep, "~/").replace(str(Path.cwd()) + os.sep, "")
+    """Every absolute path as the name of its file or folder; URLs, and words with a slash between them, stay."""
+    quoted = re.sub(r"(['\"])/(?:[^'\"\n]*/)?([^/'\"\n]+)\1", r"\1\2\1", text)
+    return re.sub(r"(?<![\w.:/~])/(?:[^\s/'\":;,]+/)*(?=[^\s/])", "", quoted)
 
 
 @contextlib.contextmanager

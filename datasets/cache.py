@@ -53,7 +53,7 @@ class ArrayCache:
     """A folder of entries; any number of processes may use it at once."""
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = (root or default_root()).expanduser()
+        self.root = (root or default_root()).expanduser().absolute()
 
     def get(self, kind: str, key: str, build: Callable[[EntryWriter], None]) -> Entry:
         """Open the entry `kind/key`, or build it first.

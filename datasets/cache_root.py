@@ -10,4 +10,4 @@ def default_root() -> Path:
     """The folder named by QBENCH_CACHE, else the user's cache folder."""
     import platformdirs
 
-    return Path(os.environ.get("QBENCH_CACHE") or platformdirs.user_cache_dir("qbench")).expanduser()
+    return Path(os.environ.get("QBENCH_CACHE") or platformdirs.user_cache_dir("qbench")).expanduser().absolute()

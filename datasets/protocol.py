@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ..errors import ConfigurationError, unknown
+from ..errors import unknown
 from ..names import check_labels, check_name, path_part
+from ..yaml_files import read_model
 from . import panel, target
 from .hashing import canonical_hash
 from .target import TargetName
@@ -125,25 +125,7 @@ def read_protocol(name: str) -> ProtocolFile:
         ConfigurationError: an unknown name, or a file that is no protocol.
     """
     if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if not path.is_file():
-            raise ConfigurationError(f"Expected a protocol in {name}, but there is no such file.")
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"Expected a protocol in {name}, but it cannot be read: {error}; save it as UTF-8 text."
-            ) from error
-    elif name in names():
-        text = (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
-    else:
+        return read_model(Path(name), ProtocolFile, "a protocol", "docs/protocols.md")
+    if name not in names():
         raise unknown("protocol", name, names())
-    try:
-        values: Any = yaml.safe_load(text)
-        return ProtocolFile.model_validate(values)
-    except ConfigurationError as error:  # a name that may not be one
-        raise ConfigurationError(f"{name}: {error}") from error
-    except (yaml.YAMLError, ValidationError) as error:
-        raise ConfigurationError(
-            f"Expected a protocol in {name}: {str(error).splitlines()[0]}; see docs/protocols.md."
-        ) from error
+    return read_model(SHIPPED / f"{name}.yaml", ProtocolFile, "a protocol", "docs/protocols.md")

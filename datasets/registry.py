@@ -10,12 +10,12 @@ from importlib import resources
 from itertools import chain
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..errors import ConfigurationError, unknown
 from ..names import UNNAMED, check_labels, check_name, patient_name
 from ..registries import Registry
+from ..yaml_files import read_model
 from .cache import ArrayCache
 from .card_parts import SectionEntry, Source
 from .section import Section
@@ -176,9 +176,9 @@ def card(name: str) -> DatasetCard:
     """
     path = _path(name)
     if path is not None:
-        if not path.is_file():
+        if not path.exists():
             raise ConfigurationError(
-                f"Expected a dataset's card at {path}, but there is no such file; write one with 'qbench data add'."
+                f"Expected a dataset's card in {path}, but there is no such file; write one with 'qbench data add'."
             )
         return read_card(path)
     return _shipped_card(name)
@@ -190,18 +190,7 @@ def read_card(path: Path | resources.abc.Traversable) -> DatasetCard:
     Raises:
         ConfigurationError: it cannot be read, or does not hold what a card must; names the first field.
     """
-    try:
-        return DatasetCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ConfigurationError as error:  # a name that may not be one
-        raise ConfigurationError(f"{path}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ConfigurationError(
-            f"Expected a dataset's card in {path}, but {where}: {first['msg']}; see docs/own-data.md."
-        ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"Expected a dataset's card in {path}, but it cannot be read: {error}.") from error
+    return read_model(path, DatasetCard, "a dataset's card", "docs/own-data.md")
 
 
 def open_dataset(name: str, data_dir: Path | None, cache: ArrayCache) -> Dataset:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ..errors import ConfigurationError
 from ..names import shown
+from ..yaml_files import dotted, fault
 
 SCHEMA = 2  # 2: the identity holds the whole fold and the rules
 
@@ -194,10 +195,9 @@ def read_record(path: Path) -> Record:
     try:
         return Record.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
+        where, words = fault(error, Record)
         raise ConfigurationError(
-            f"Expected a qbench record in {path}, but {'.'.join(map(str, first['loc'])) or 'the file'}: "
-            f"{first['msg']}; delete its folder and run the cell again."
+            f"Expected a qbench record in {path}, but {dotted(where)}: {words} Delete its folder and run the cell again."
         ) from error
 
 

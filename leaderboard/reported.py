@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import ConfigurationError
+from ..yaml_files import read_model
 from .columns import ABSENT, number
 from .table import Row, Table
 
@@ -111,12 +110,7 @@ def read_reported(folder: Path = _FOLDER) -> list[Reported]:
     """
     out = []
     for path in sorted(folder.glob("*.yaml")):
-        try:
-            out.append(Reported.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))))
-        except ValueError as error:
-            raise ConfigurationError(
-                f"Expected a reported table in {path.name}, but {error}; mend the file."
-            ) from error
+        out.append(read_model(path, Reported, "a reported table", "configs/reported"))
     return out
 
 

@@ -8,10 +8,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from ..errors import ConfigurationError
+from ..yaml_files import read_model
 from .method import Parameters
 
 PROFILES = ("fast", "paper")
@@ -71,12 +70,8 @@ def shipped_card(name: str) -> MethodCard | None:
     file = files("qbench.configs") / "methods" / f"{name}.yaml"
     if not file.is_file():
         return None
-    text = file.read_text(encoding="utf-8")
-    try:
-        card = MethodCard.model_validate(yaml.safe_load(text))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"Expected a method card in configs/methods/{name}.yaml, but: {error}.") from error
-    return card.model_copy(update={"sources": _comments(text)})
+    card = read_model(file, MethodCard, "a method's card", "configs/methods")
+    return card.model_copy(update={"sources": _comments(file.read_text(encoding="utf-8"))})
 
 
 def parameter_table(parameters: type[Parameters]) -> tuple[ParameterInfo, ...]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from ..errors import ConfigurationError, MethodError, unknown
+from ..errors import ConfigurationError, DataError, close_to, short, unknown
 from ..registries import HERE, Registry
 from .card import PROFILES, MethodCard, shipped_card, values_in_words
 from .method import Method, Parameters
@@ -130,13 +130,17 @@ def parse(text: str, profile: str = "fast") -> MethodSpec:
     settings: dict[str, str] = {}
     if bracket:
         if not rest.endswith("]"):
-            raise ConfigurationError(f"Expected '{name}[parameter=value,...]', found '{text}'; close the bracket.")
+            raise ConfigurationError(
+                f"Expected '{short(name)[1:-1]}[parameter=value,...]', found {short(text)}; close the bracket."
+            )
         for part in split_list(rest[:-1]):
             key, equals, value = part.partition("=")
             if not equals or not key.strip():
-                raise ConfigurationError(f"Expected parameter=value in '{text}', found '{part}'.")
+                raise ConfigurationError(f"Expected parameter=value in {short(text)}, found {short(part)}.")
             if key.strip() in settings:
-                raise ConfigurationError(f"The parameter {key.strip()} is given twice in '{text}'; give it once.")
+                raise ConfigurationError(
+                    f"The parameter {short(key.strip())} is given twice in {short(text)}; give it once."
+                )
             settings[key.strip()] = value.strip()
     return spec(name.strip(), settings, profile)
 
@@ -151,12 +155,13 @@ def load_method(directory: Path) -> Method:
     """The fitted method that `Method.save` wrote into a directory, of whatever kind it is.
 
     Raises:
-        MethodError: no saved method there, or one of another version. ConfigurationError: its class is not installed.
+        DataError: no saved method there. MethodError: one of another version. ConfigurationError: its class is not
+            installed.
     """
     try:
         name = json.loads((Path(directory) / "method.json").read_text(encoding="utf-8"))["name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MethodError(
+        raise DataError(
             f"Expected a saved method in {directory}, but method.json cannot be read ({error}); "
             "name the folder 'model' of a cell."
         ) from error
@@ -192,7 +197,9 @@ def _validate(name: str, cls: type[Method], values: Mapping[str, Any]) -> Parame
             raise ConfigurationError(f"{name}: {str(first['msg']).removeprefix('Value error, ')}.") from error
         if parameter not in cls.Parameters.model_fields:
             raise unknown(f"parameter of {name}", parameter, cls.Parameters.model_fields) from error
+        expected, written = values_in_words(cls.Parameters, parameter), _written(values[parameter])
+        choices = expected.removeprefix("one of ").split(", ") if expected.startswith("one of ") else ()
         raise ConfigurationError(
-            f"{name}: expected {parameter} to be {values_in_words(cls.Parameters, parameter)}, "
-            f"found '{_written(values[parameter])}'; `qbench info {name}` lists its parameters."
+            f"{name}: expected {parameter} to be {expected}, found {short(written)}."
+            f"{close_to(written, choices)} `qbench info {name}` lists its parameters."
         ) from error

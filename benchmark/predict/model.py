@@ -16,12 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...datasets.cohort import SealedSection
 from ...datasets.hashing import canonical_hash, plain_sha256
-from ...errors import ConfigurationError, MethodError
+from ...errors import ConfigurationError, DataError, MethodError
 from ...leaderboard.record import PatchRecord
 from ...methods.encoders.registry import EncoderSpec, Weights, resolve
 from ...methods.machine import resolve_device
 from ...methods.method import Inputs, Method
 from ...methods.registry import load_method
+from ...yaml_files import dotted, fault
 
 FIT = "fit.json"
 SCHEMA = 2  # 2: `identity`
@@ -96,22 +97,20 @@ def read_fit(folder: Path) -> FitRecord:
     """The record of a fit.
 
     Raises:
-        MethodError: no folder that `qbench fit` wrote.
+        DataError: no folder that `qbench fit` wrote.
     """
     path = folder / FIT
     try:
         return FitRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise MethodError(
+        raise DataError(
             f"Expected a model in {folder}, but {FIT} cannot be read ({error.__class__.__name__}); make one with "
             "'qbench fit'."
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise MethodError(
-            f"Expected the record of a fit in {path}, but {'.'.join(map(str, first['loc']))}: {first['msg']}; fit "
-            "the model again "
-            "with this qbench."
+        where, words = fault(error, FitRecord)
+        raise DataError(
+            f"Expected the record of a fit in {path}, but {dotted(where)}: {words} Fit the model again with this qbench."
         ) from error
 
 
@@ -119,9 +118,8 @@ def load_model(folder: Path, weights: Mapping[str, Weights], device: str, runtim
     """Load a fitted model and find its encoders' weights.
 
     Raises:
-        MethodError: no model there, or one of another version. ConfigurationError: encoder weights other than those
-            that the
-            model was fitted with.
+        DataError: no model there. MethodError: one of another version. ConfigurationError: encoder weights other than
+            those that the model was fitted with.
     """
     record = read_fit(folder)
     method = load_method(folder)

@@ -15,11 +15,10 @@ from ...datasets.folds import Fold
 from ...datasets.hashing import canonical_hash
 from ...datasets.leaks import check_panel
 from ...errors import ConfigurationError
-from ...methods.encoders.registry import EncoderSpec, Weights
+from ...methods.encoders.registry import EncoderSpec
 from ...methods.registry import MethodSpec, parse
 from ...names import path_part
 from ..cell import open_cohort
-from ..cluster import absolute_plugin
 from ..identity import contents_of, read_spots
 from ..inputs import prepare
 from ..options import RunOptions
@@ -63,7 +62,7 @@ def run_sweep(
     resolved = [resolve(point(base, settings).label, options, plan) for settings in points]
     identity = sweep_identity(base, space, resolved, sweep, plan)
     start = f"{path_part(base.name)}-{path_part(plan.protocol.dataset)}-{options.profile}"
-    with sweep_folder(options.out.absolute(), start, identity, sweep.new) as folder:
+    with sweep_folder(options.out, start, identity, sweep.new) as folder:
         for note in plan.notes:
             reporter.note(note)
         found = Sweep(folder, base, space, options, sweep, canonical_hash(identity), (), points, [])
@@ -184,9 +183,9 @@ class Searcher:
                 method=self._resolved[number].spec.label,
                 settings=self._sweep.points[number],
                 profile=options.profile,
-                plugins=tuple(absolute_plugin(plugin) for plugin in options.plugin),
+                plugins=options.plugin,
                 view=self._views[fold.name],
-                backbone=_absolute(self._resolved[number].backbone_weights),
+                backbone=self._resolved[number].backbone_weights,
                 seed=first.seed,
                 select=options.select,
                 max_epochs=options.max_epochs,
@@ -250,7 +249,3 @@ def gpus_per_trial(wanted: str | float, session: RaySession, concurrent: int) ->
 
 def _lines(sweep: Sweep) -> list[Line]:
     return [Line(fold, number, settings) for fold in sweep.folds for number, settings in enumerate(sweep.points)]
-
-
-def _absolute(weights: Weights | None) -> Weights | None:
-    return weights.absolute() if isinstance(weights, Path) else weights

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ...errors import ConfigurationError, QbenchError
+from ...errors import ConfigurationError, QbenchError, short
 from ...methods.registry import MethodSpec, spec
+from ...yaml_files import read_model
 
 MOST_POINTS = 10_000  # of a grid; more is a slip of the pen
 
@@ -46,7 +46,7 @@ class Axis(BaseModel):
             if not self.choice:
                 raise ValueError("expected at least one value to choose from, found an empty list")
             if len({json.dumps(v) for v in self.choice}) < len(self.choice):
-                raise ValueError(f"expected different values, found one twice in {list(self.choice)}")
+                raise ValueError(f"expected different values, found one twice in {short(list(self.choice))}")
             if self.steps is not None:
                 raise ValueError("steps belong to a range; a choice takes all its values")
             return self
@@ -153,23 +153,9 @@ def read_space(base: MethodSpec, file: Path | None) -> Space:
         shipped = resources.files("qbench.configs").joinpath("sweeps", f"{base.name}.yaml")
         if not shipped.is_file():
             raise ConfigurationError(f"No space comes with {base.name}; write one and name it with --space FILE.")
-        text, where = shipped.read_text(encoding="utf-8"), f"configs/sweeps/{base.name}.yaml"
+        space, where = read_model(shipped, Space, "a space", "docs/sweeps.md"), f"configs/sweeps/{base.name}.yaml"
     else:
-        try:
-            text, where = file.read_text(encoding="utf-8"), str(file)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"Expected a space in {file}, but it cannot be read: {error}.") from error
-    try:
-        space = Space.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"Expected YAML in {where}, but {' '.join(str(error).split())}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise ConfigurationError(
-            f"The space in {where}: {place}: {message}; see docs/sweeps.md for how a space is written."
-        ) from error
+        space, where = read_model(file, Space, "a space", "docs/sweeps.md"), str(file)
     _check(space, base, where)
     return space
 

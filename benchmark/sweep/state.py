@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from ...errors import ConfigurationError
 from ...leaderboard.record import Record
 from ...methods.registry import MethodSpec
+from ...yaml_files import checked
 from ..files import write_text
 from ..options import RunOptions
 from .space import Settings, Space
@@ -40,14 +40,11 @@ def read_sweep_options(given: Mapping[str, Any]) -> SweepOptions:
     Raises:
         ConfigurationError: a value that the flag does not take.
     """
-    try:
-        return SweepOptions.model_validate(dict(given))
-    except ValidationError as error:
-        first = error.errors()[0]
-        flag = "--" + str(first["loc"][0]).replace("_", "-")
-        raise ConfigurationError(
-            f"{flag}: {first['msg']}, found {first['input']!r}; see 'qbench sweep --help'."
-        ) from error
+
+    def place(where: tuple[int | str, ...]) -> str:
+        return "--" + str(where[0]).replace("_", "-")
+
+    return checked(SweepOptions, dict(given), place, "'qbench sweep --help'")
 
 
 @dataclass

@@ -14,13 +14,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from ...datasets.cache_root import default_root
 from ...datasets.hashing import file_sha256
-from ...errors import ConfigurationError, DataError
+from ...errors import ConfigurationError, DataError, short
 from ...registries import Registry
+from ...yaml_files import read_model
 from ..machine import choose_runtime, resolve_device
 
 Weights = Path | Literal["random"]
@@ -193,7 +193,7 @@ def parse_weights(values: Iterable[str]) -> dict[str, Weights]:
         if not equals:
             name = EVERY
         if not (name and file) or (name == EVERY and file != "random"):
-            raise ConfigurationError(f"Expected --encoder-weights NAME=FILE, or random, but found '{value}'.")
+            raise ConfigurationError(f"Expected --encoder-weights NAME=FILE, or random, found {short(value)}.")
         if name in chosen:
             raise ConfigurationError(
                 f"--encoder-weights names {'every encoder' if name == EVERY else name} twice; give it once."
@@ -208,7 +208,7 @@ def _as_card(value: Any) -> EncoderCard:
 
 
 def _read_card(path: Path | Traversable) -> EncoderCard:
-    return EncoderCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return read_model(path, EncoderCard, "an encoder's card", "configs/encoders")
 
 
 def _default_weights(name: str, found: EncoderCard) -> Path:

@@ -1,10 +1,10 @@
-"""Hold a dataset's folder against what its card promises: every table parsed, every join made, every image's size "
-"read."""
+"""Hold a dataset's folder against what its card promises: every table parsed, every join made, every image decoded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,9 @@ from ..datasets.cache import ArrayCache
 from ..datasets.fetch import RECORD, verify_fetched
 from ..datasets.folds import Part
 from ..datasets.gene_names import check_gene_names
-from ..datasets.images import open_image
+from ..datasets.images import decode_whole, open_image
 from ..datasets.leaks import Overlap, find_overlaps, one_patient_notes, under_two_patients
-from ..datasets.patch_file import SUFFIX
+from ..datasets.patch_file import SUFFIX, read_all_patches
 from ..datasets.registry import Dataset, SectionInfo, open_dataset
 from ..datasets.section import Section
 from ..errors import DataError, QbenchError
@@ -61,7 +61,7 @@ class DatasetCheck:
 def check_dataset(
     name: str, data_dir: Path | None, cache: ArrayCache, progress: Progress | None = None
 ) -> DatasetCheck:
-    """Parse and check every section of a dataset.
+    """Parse and check every section of a dataset, and decode its image to the last pixel.
 
     Raises:
         ConfigurationError, DataError: it cannot be opened at all. IntegrityError: a fetched file that has changed.
@@ -76,7 +76,7 @@ def check_dataset(
             progress("sections", i, len(dataset.sections))
         try:
             section = dataset.load(info.id)
-            found.append(_check_section(dataset, info, section))
+            found.append(_check_section(dataset, info, section, progress))
         except QbenchError as error:
             found.append(SectionCheck(info.id, info.patient, 0, 0, 0, "", str(error), ()))
             continue
@@ -104,23 +104,40 @@ def _overlap_findings(dataset: Dataset, overlaps: list[Overlap]) -> tuple[list[s
     return leaks, notes
 
 
-def _check_section(dataset: Dataset, info: SectionInfo, section: Section) -> SectionCheck:
+def _check_section(dataset: Dataset, info: SectionInfo, section: Section, progress: Progress | None) -> SectionCheck:
     due = dataset.card.expected_spots.get(info.id)
     problem = None
     if due is not None and section.n_spots != due:
         problem = f"expected the published {due} spots, found {section.n_spots}"
     size = ""
-    if info.image is not None and info.image.suffix.lower() == SUFFIX:
-        size = "patches"
-    elif info.image is not None:
-        width, height = open_image(info.image).size
-        size = f"{width} x {height}"
-        if section.pixel_xy is None:
-            problem = problem or "has an image but no coordinates in pixels"
-        elif not ((section.pixel_xy >= 0) & (section.pixel_xy <= np.array([width, height]))).all():
-            problem = problem or f"has spots outside its image of {size} pixels"
+    if info.image is not None:
+        report = None if progress is None else partial(progress, f"image of {info.id}")
+        try:
+            size, fault = _check_image(info.image, section, report)
+        except QbenchError as error:
+            fault = str(error)
+        problem = problem or fault
     umi = int(section.counts.sum(dtype=np.int64))
     return SectionCheck(info.id, info.patient, section.n_spots, len(section.genes), umi, size, problem, section.notes)
+
+
+def _check_image(path: Path, section: Section, progress: Callable[[int, int], None] | None) -> tuple[str, str | None]:
+    """The size of an image in words, and what is wrong between it and the spots.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    if path.suffix.lower() == SUFFIX:
+        read_all_patches(path, progress)
+        return "patches", None
+    image = open_image(path)
+    decode_whole(image, progress)
+    size = f"{image.size[0]} x {image.size[1]}"
+    if section.pixel_xy is None:
+        return size, "has an image but no coordinates in pixels"
+    if not ((section.pixel_xy >= 0) & (section.pixel_xy <= np.array(image.size))).all():
+        return size, f"has spots outside its image of {size} pixels"
+    return size, None
 
 
 def _notes(dataset: Dataset, seen: set[str]) -> list[str]:

@@ -6,6 +6,7 @@ Coordinates are raster pixels as stored; an EXIF orientation is not applied, bec
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -112,6 +113,18 @@ def open_image(path: Path) -> Image:
     if path.suffix.lower() in SUFFIXES:
         return Slide(path)
     return JpegImage(path) if path.suffix.lower() in _JPEG else PillowImage(path)
+
+
+def decode_whole(image: Image, progress: Callable[[int, int], None] | None = None) -> None:
+    """Decode all of an opened image, to see whether it is sound; a slide tile by tile, with (done, total) reported.
+
+    Raises:
+        DataError: a damaged or truncated file.
+    """
+    if isinstance(image, Slide):
+        image.decode_all(progress)
+    else:
+        image.read(0, 0, 1, 1)
 
 
 def _bytes(path: Path) -> bytes:

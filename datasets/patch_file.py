@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..errors import DataError
 from .section import Section
 
 SUFFIX = ".h5"
+BLOCK = 256  # patches that are read at once
 PATCH_MICRONS = 0.5  # microns per pixel of HEST-1k's patches, stated by its authors
 
 
@@ -31,9 +33,7 @@ def patch_barcodes(path: Path) -> tuple[str, ...]:
                 )
             values = np.asarray(file["barcode"]).ravel()
     except OSError as error:
-        raise DataError(
-            f"Expected HEST patches in {path}, but {str(error).splitlines()[0]}; fetch the file again."
-        ) from error
+        raise _damaged(path, error) from error
     return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values)
 
 
@@ -52,14 +52,41 @@ def fill_patches(out: NDArray[np.uint8], section: Section, path: Path) -> None:
             f"Section {section.id}: {len(lost)} spots have no patch in {path} ({lost[0]}, ...); give the patches of "
             "this sample."
         )
-    with h5py.File(path, "r") as file:
-        found = file["img"]
-        if found.shape[1:] != out.shape[1:] or found.dtype != np.uint8:
-            raise DataError(
-                f"Expected patches of {out.shape[1:]} and 8 bits in {path}, found {found.shape[1:]} of {found.dtype}."
-            )
-        rows = np.array([place[spot] for spot in section.spots])
-        order = np.argsort(rows)  # HDF5 reads in the order of the file
-        for start in range(0, len(order), 256):
-            part = order[start : start + 256]
-            out[part] = found[rows[part]]
+    rows = np.array([place[spot] for spot in section.spots])
+    order = np.argsort(rows)  # HDF5 reads in the order of the file
+    try:
+        with h5py.File(path, "r") as file:
+            found = file["img"]
+            if found.shape[1:] != out.shape[1:] or found.dtype != np.uint8:
+                raise DataError(
+                    f"Expected patches of {out.shape[1:]} and 8 bits in {path}, found {found.shape[1:]} of {found.dtype}."
+                )
+            for start in range(0, len(order), BLOCK):
+                part = order[start : start + BLOCK]
+                out[part] = found[rows[part]]
+    except OSError as error:
+        raise _damaged(path, error) from error
+
+
+def read_all_patches(path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    """Read every patch once and keep none, to see whether the file is sound; `progress` hears (done, total).
+
+    Raises:
+        DataError: a damaged or truncated file.
+    """
+    import h5py
+
+    patch_barcodes(path)
+    try:
+        with h5py.File(path, "r") as file:
+            found = file["img"]
+            for start in range(0, len(found), BLOCK):
+                found[start : start + BLOCK]
+                if progress is not None:
+                    progress(min(start + BLOCK, len(found)), len(found))
+    except OSError as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: OSError) -> DataError:
+    return DataError(f"Expected HEST patches in {path}, but {str(error).splitlines()[0]}; fetch the file again.")

@@ -29,8 +29,8 @@ def target_values(section: Section, genes: tuple[str, ...], target: TargetName) 
     return np.log1p(counts).astype(np.float32)
 
 
-def clamp(prediction: NDArray[np.floating], where: str) -> NDArray[np.float32]:
-    """A prediction in target space as it is scored and stored: float32, not below 0.
+def finite(prediction: NDArray[np.floating], where: str) -> NDArray[np.float32]:
+    """A prediction as float32.
 
     Raises:
         MethodError: a value that is not finite; the cell fails.
@@ -42,7 +42,12 @@ def clamp(prediction: NDArray[np.floating], where: str) -> NDArray[np.float32]:
             f"{where}: expected finite predictions, found {int(bad.sum())} that are not; "
             "lower the learning rate, or look at the method's epochs in diagnostics.npz."
         )
-    return np.maximum(values, 0, dtype=np.float32)
+    return values
+
+
+def clamp(prediction: NDArray[np.floating], where: str) -> NDArray[np.float32]:
+    """A prediction in target space as it is scored and stored: float32, not below 0; errors as in `finite`."""
+    return np.maximum(finite(prediction, where), 0, dtype=np.float32)
 
 
 def round_in_count_space(prediction: NDArray[np.floating]) -> NDArray[np.float64]:

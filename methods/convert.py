@@ -1,4 +1,4 @@
-"""State dicts of the public repositories as saved methods of ours: every tensor is placed, or an error names the rest."""
+"""State dicts of the public repositories as methods of ours: every tensor is placed, or an error names the rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigurationError, DataError, MethodError, unknown
+from ..errors import DataError, MethodError, unknown
 from .encoders.registry import card
 from .method import Method
 from .registry import spec
@@ -46,27 +46,26 @@ class _Layout:
         return None
 
 
-def convert(name: str, source: Path, genes: Path, to: Path) -> Method:
-    """Read a public state dict into our method and save it, to be loaded with `load_method`.
+def convert(name: str, source: Path, genes: Path) -> Method:
+    """Read a public state dict into our method of the `paper` profile.
 
     Args:
         name: "stnet" (bryanhe/ST-Net, a torchvision DenseNet-121), "histogene" (maxpmx/HisToGene, the Lightning checkpoint
             of its SpatialTransformer) or "bleep" (bowang-lab/BLEEP, its CLIPModel with a ResNet-50).
         source: safetensors, or torch's format, of which nothing but tensors is read.
         genes: the genes in the order of the outputs, one a line, or a .npy of strings.
-        to: the folder to write.
 
     A converted ST-Net normalises with the ImageNet statistics, as its checkpoint does not hold those that the code
     estimates; a converted BLEEP holds no reference spots, so its network embeds, but `predict` has nothing to retrieve.
 
     Raises:
-        ConfigurationError: no such converter, or `to` holds a method already.
+        ConfigurationError: no such converter.
         DataError: a file that cannot be read, tensors that find no place or leave one empty, another number of genes.
     """
     if name not in _LAYOUTS:
         raise unknown("converter", name, _LAYOUTS)
-    if (to / "method.json").exists():
-        raise ConfigurationError(f"Expected a new folder, but {to} holds a saved method already; name another --to.")
+    if not source.is_file():
+        raise DataError(f"Expected a file of weights in {source}, but there is no such file; check the path.")
     from .encoders.weights import read_state_dict
 
     layout = _LAYOUTS[name]
@@ -91,9 +90,8 @@ def convert(name: str, source: Path, genes: Path, to: Path) -> Method:
     method.genes = symbols
     try:
         method.restore({**arrays, **layout.extra(state)})
-    except MethodError as error:
+    except (MethodError, DataError) as error:
         raise DataError(f"The tensors of {source} do not fill {name}: {error}") from error
-    method.save(to)
     return method
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import yaml
+from PIL import Image
 from qbench.benchmark.dataset_check import check_dataset
 from qbench.benchmark.main import app
 from qbench.datasets.cache import ArrayCache
@@ -141,3 +145,50 @@ def test_lists(tmp_path: Path) -> None:
     her2st = next(row for row in rows if row["name"] == "her2st")
     assert (her2st["sections"], her2st["fetched from"], her2st["origin"]) == (36, "github, zenodo", "qbench")
     assert GENES[0] in json.loads(run(app, ["info", "her2st", "--json"]).stdout)["markers"]["her2_amplicon"]
+
+
+def damaged_images(folder: Path) -> dict[str, Path]:
+    """An image of each kind, sound but for its second half; their headers are whole."""
+    pixels = np.random.default_rng(0).integers(0, 255, (500, 600, 3), dtype=np.uint8)
+    folder.mkdir(parents=True)
+    found = {kind: folder / f"S.{kind}" for kind in ("jpg", "png", "tif", "h5")}
+    Image.fromarray(pixels).save(found["jpg"])
+    Image.fromarray(pixels).save(found["png"])
+    tifffile.imwrite(found["tif"], pixels, tile=(128, 128), compression="zlib", photometric="rgb")
+    with h5py.File(found["h5"], "w") as file:
+        names = np.array([[f"spot{i}".encode()] for i in range(12)])
+        file.create_dataset("barcode", data=names)
+        file.create_dataset(
+            "img", data=np.repeat(pixels[None, :224, :224], 12, 0), chunks=(1, 224, 224, 3), compression="gzip"
+        )
+    return found
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "h5"])
+@pytest.mark.parametrize("damage", ["none", "truncated", "overwritten"])
+def test_verify_decodes_every_image_to_its_end(tmp_path: Path, kind: str, damage: str) -> None:
+    path = damaged_images(tmp_path / "images")[kind]
+    whole = path.read_bytes()
+    if damage == "truncated" and kind == "tif":  # whose directory stands at the end
+        pytest.skip("a cut TIFF does not open at all")
+    if damage == "truncated":
+        path.write_bytes(whole[: len(whole) * 3 // 4])
+    elif damage == "overwritten":
+        middle = len(whole) * 6 // 10
+        path.write_bytes(whole[:middle] + b"\xff" * 5000 + whole[middle + 5000 :])
+    write_h5ad(tmp_path / "S1.h5ad", counts(), spatial=grid())
+    entry = {"id": "S1", "patient": "P1", "file": "S1.h5ad", "image": f"images/S.{kind}", "pixel_scale": 1}
+    write_card(tmp_path / "mine.yaml", "h5ad", [entry])
+    heard: list[tuple[str, int, int]] = []
+    found = check_dataset("mine.yaml", None, ArrayCache(), lambda *news: heard.append(news)).sections[0]
+    result = run(app, ["data", "verify", "mine.yaml", "--json"])
+    if damage == "none":
+        assert (found.problem, result.exit_code) == (None, 0)
+        if kind == "tif":
+            assert [news for news in heard if news[0] == "image of S1"][-1] == ("image of S1", 20, 20)
+        return
+    assert result.exit_code == 3
+    assert f"S.{kind}" in str(found.problem)
+    assert json.loads(result.stdout)["sections"][0]["problem"] == found.problem
+    assert "\n" not in str(found.problem)
+    assert run(app, ["data", "verify", "mine.yaml"]).exit_code == 3

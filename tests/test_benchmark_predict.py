@@ -18,6 +18,7 @@ from qbench.benchmark.inputs import prepare
 from qbench.benchmark.main import app
 from qbench.benchmark.options import RunOptions
 from qbench.benchmark.predict import grid as grids
+from qbench.benchmark.predict import output as outputs
 from qbench.benchmark.predict import slide as slides
 from qbench.benchmark.predict.fit import all_patients_fold, fit_model
 from qbench.benchmark.predict.grid import grid_points, parse_length
@@ -28,7 +29,7 @@ from qbench.datasets.cache import ArrayCache
 from qbench.datasets.cohort import SealedSection
 from qbench.datasets.images import open_image
 from qbench.datasets.registry import SectionInfo, open_dataset
-from qbench.errors import ConfigurationError, DataError, MethodError
+from qbench.errors import ConfigurationError, DataError
 from typer.testing import CliRunner
 
 from .datasets_sections import GENES, counts, grid, write_card, write_h5ad
@@ -249,6 +250,31 @@ def test_a_slide_of_bare_glass(model: Path, tmp_path: Path) -> None:
         predict_slide(model, tmp_path / "glass.png", tmp_path / "out.h5ad", grid="40px", microns_per_pixel=SCALE)
 
 
+def test_listed_spots_come_out_in_the_order_and_by_the_names_of_the_table(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over several windows, and blocks that are written, however the rows stand."""
+    monkeypatch.setattr(grids, "WINDOW", 2)
+    monkeypatch.setattr(outputs, "_BLOCK", 5)
+    xy = np.array([(x, y) for x in range(120, 600, 60) for y in range(120, 500, 60)])
+    shuffled = np.random.default_rng(3).permutation(len(xy))
+    names = [f"spot {100 - i}" for i in range(len(xy))]  # neither sorted nor in the order of the places
+    done = {}
+    for kind, order in (("plain", np.arange(len(xy))), ("shuffled", shuffled)):
+        lines = [f"{names[i]},{xy[i, 0]},{xy[i, 1]}" for i in order]
+        (tmp_path / "spots.csv").write_text("\n".join(["spot,x,y", *lines]))
+        image, output = data.parent / "S0.png", tmp_path / f"{kind}.h5ad"
+        predict_slide(model, image, output, spots=tmp_path / "spots.csv", microns_per_pixel=SCALE)
+        done[kind] = anndata.read_h5ad(output)
+        assert list(done[kind].obs_names) == [names[i] for i in order]
+        assert (done[kind].obsm["spatial"] == xy[order]).all()
+    assert done["plain"].obs["window"].nunique() > 4
+    again = done["shuffled"][list(done["plain"].obs_names)]
+    assert np.array_equal(again.X, done["plain"].X)
+    assert np.array_equal(again.layers["counts"], done["plain"].layers["counts"])
+    assert len(np.unique(done["plain"].X[:, 0])) > len(xy) / 2  # so that a wrong order would be seen
+
+
 def test_spots_outside_the_image(model: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "spots.csv").write_text("spot,x,y\na,100,100\nb,9000,100\n")
     with pytest.raises(DataError, match=r"1 of 2 spots .*\(the first is b at 9000, 100\)"):
@@ -258,7 +284,7 @@ def test_spots_outside_the_image(model: Path, data: Path, tmp_path: Path) -> Non
 
 
 def test_a_folder_that_is_no_model_and_weights_that_changed(model: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(MethodError, match="make one with 'qbench fit'"):
+    with pytest.raises(DataError, match="make one with 'qbench fit'"):
         load_model(tmp_path, {}, "auto", "auto")
     other = tmp_path / "model"
     other.mkdir()

@@ -18,6 +18,7 @@ MODULES = (
     "data",
     "check",
     "predict",
+    "convert",
     "score",
     "cache",
     "bench",

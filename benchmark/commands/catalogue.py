@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...errors import QbenchError, unknown
+from ...errors import ConfigurationError, QbenchError, unknown
 from ...registries import Registry, installed
 from . import flags
 
@@ -36,6 +36,8 @@ def list_(
     if kind is not None and kind not in KINDS:
         raise unknown("list", kind, KINDS)
     load_plugins(plugin or ())
+    if kind == "runs" and out is not None and not out.is_dir():
+        raise ConfigurationError(f"Expected a runs folder at {out}, found none; check --out.")
     kinds = [kind] if kind else list(KINDS[:-1])
     rows = {
         name: _protocols() if name == "protocols" else _runs(out or Path("runs")) if name == "runs" else _rows(name)

@@ -122,7 +122,7 @@ def fetch(
 
 
 def verify(name: Name, data_dir: flags.DataDir = None, as_json: flags.Json = False, quiet: flags.Quiet = False) -> None:
-    """Check a folder: counts, spots, joins, images against coordinates, checksums of what was fetched."""
+    """Check a folder: counts, spots, joins, images (decoded whole), coordinates, checksums of what was fetched."""
     from dataclasses import asdict
 
     from ...datasets.cache import ArrayCache

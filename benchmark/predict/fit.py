@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,15 +17,13 @@ from ...errors import ConfigurationError, MethodError
 from ...methods.machine import choose_precision, resolve_device
 from ...methods.method import FitContext
 from ..cell import open_cohort
-from ..files import write_text
 from ..identity import contents_of, identity_of, read_spots, trained_by
 from ..inputs import Progress, prepare
 from ..options import RunOptions
 from ..panels import open_panel
 from ..plan import available_cores, choose_sections, open_data, patch_of
 from ..resolve import ResolvedMethod, resolve_method
-from ..store import unwritable
-from .model import FIT, FitRecord, PanelRecord
+from .model import FitRecord, PanelRecord, check_place, write_model
 
 Epoch = Callable[[int, Mapping[str, float]], bool]
 
@@ -65,10 +61,7 @@ def fit_model(
         raise ConfigurationError(
             "Fit one method with one seed: give one name, for example 'qbench fit ridge', and one --seeds."
         )
-    if to.exists() and not (to / FIT).is_file() and (not to.is_dir() or any(to.iterdir())):
-        raise ConfigurationError(
-            f"Expected a new folder, or an earlier model, at {to}, found other files; choose another --to."
-        )
+    check_place(to)
     cache = ArrayCache()
     device = resolve_device(options.device)
     resolved = resolve_method(
@@ -138,7 +131,7 @@ def fit_model(
             trained_by(resolved, options, patch, precision, context.seed), dataset, fold, spots, options.target, None
         ),
     )
-    _write(to, record, method)
+    write_model(to, record, method)
     return record
 
 
@@ -153,22 +146,3 @@ def _fitted(resolved: ResolvedMethod, context: FitContext, options: RunOptions) 
         "last": context.history[-1] if context.history else {},
         "warnings": list(context.warnings),
     }
-
-
-def _write(to: Path, record: FitRecord, method: Any) -> None:
-    """Write the folder aside and rename it; an earlier model of that name goes only when the new one is complete."""
-    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
-    old = to.with_name(f".{to.name}.{os.getpid()}.old")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        method.save(temporary)
-        write_text(temporary / FIT, record.model_dump_json(indent=1))
-        if to.exists():
-            to.rename(old)
-        temporary.rename(to)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise unwritable(to, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

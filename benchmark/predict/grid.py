@@ -22,7 +22,7 @@ TISSUE = 0.5  # least share of tissue in a grid point's patch
 
 @dataclass(frozen=True)
 class Points:
-    """Places to predict.
+    """Places to predict, in the order of the output.
 
     Attributes:
         names: (n,). pixel_xy: float64 (n, 2), centres in slide pixels. step: distance of neighbours, slide pixels.
@@ -36,6 +36,11 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def rows(self, window: int) -> NDArray[np.intp]:
+        """The points of a window by row and column of the slide, so that neighbouring tiles are decoded once."""
+        own = np.flatnonzero(self.windows == window)
+        return own[np.lexsort((self.pixel_xy[own, 0], self.pixel_xy[own, 1]))]
 
     def array_xy(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """Positions of some points in steps, from 0 at their upper left corner; float64 (len(rows), 2)."""
@@ -82,11 +87,13 @@ def grid_points(size: tuple[int, int], step: float, window: float, tissue: Overv
             "Expected stained tissue in the slide, found none; give the places with --spots CSV if there is some."
         )
     names = [f"{column[i]}x{row[i]}" for i in kept]
-    return _in_windows(names, centres[kept], step)
+    found = _in_windows(names, centres[kept], step)
+    order = np.concatenate([found.rows(number) for number in range(int(found.windows.max()) + 1)])
+    return Points(tuple(names[i] for i in order), found.pixel_xy[order], step, found.windows[order])
 
 
 def listed_points(path: Path, size: tuple[int, int]) -> Points:
-    """The spots of a CSV with columns spot, x, y in slide pixels.
+    """The spots of a CSV with columns spot, x, y in slide pixels, in its order and by its names.
 
     Raises:
         DataError: a table that is not so, or spots outside the slide.
@@ -105,8 +112,6 @@ def listed_points(path: Path, size: tuple[int, int]) -> Points:
 
 
 def _in_windows(names: list[str], centres: NDArray[np.float64], step: float) -> Points:
-    """Sort points by window, row and column, so that neighbouring tiles are decoded once."""
     place = np.floor((centres - centres.min(axis=0)) / (WINDOW * step)).astype(np.intp)
-    order = np.lexsort((centres[:, 0], centres[:, 1], place[:, 0], place[:, 1]))
     _, windows = np.unique(place[:, 1] * (place[:, 0].max() + 1) + place[:, 0], return_inverse=True)
-    return Points(tuple(names[i] for i in order), centres[order], step, windows[order].astype(np.intp))
+    return Points(tuple(names), centres, step, windows.astype(np.intp))

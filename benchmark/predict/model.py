@@ -7,6 +7,8 @@ the inputs can be made again elsewhere, exactly.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from ...methods.machine import resolve_device
 from ...methods.method import Inputs, Method
 from ...methods.registry import load_method
 from ...yaml_files import dotted, fault
+from ..files import write_text
+from ..store import unwritable
 
 FIT = "fit.json"
 SCHEMA = 2  # 2: `identity`
@@ -43,7 +47,8 @@ class FitRecord(BaseModel):
     """What `qbench fit` did.
 
     Attributes:
-        method: label with settings. origin: the package or file that brought it. profile, target: as in a run.
+        method: label with settings. origin: the package or file that brought it. profile, target: as in a run; weights
+            that were converted predict in whatever they were trained on, "as trained".
         train, validation: section -> patient; rule: how validation was chosen.
         native_microns: of the training sections' images, smallest, median and largest; empty where one is unknown.
         encoders: identity of each encoder by the name that the method uses ("" is the run's).
@@ -57,7 +62,7 @@ class FitRecord(BaseModel):
     method: str
     origin: str
     profile: Literal["fast", "paper"]
-    target: Literal["counts", "proportion"]
+    target: Literal["counts", "proportion", "as trained"]
     dataset: str
     simulated: bool
     train: dict[str, str]
@@ -135,6 +140,41 @@ def load_model(folder: Path, weights: Mapping[str, Weights], device: str, runtim
     device = resolve_device(device)
     encoders = {key: _find(known, weights, device, runtime) for key, known in record.encoders.items()}
     return FittedModel(record, method, inputs, encoders, hash_model(folder))
+
+
+def check_place(to: Path) -> None:
+    """Whether a model may be written there.
+
+    Raises:
+        ConfigurationError: other files are in the way.
+    """
+    if to.exists() and not (to / FIT).is_file() and (not to.is_dir() or any(to.iterdir())):
+        raise ConfigurationError(
+            f"Expected a new folder, or an earlier model, at {to}, found other files; choose another --to."
+        )
+
+
+def write_model(to: Path, record: FitRecord, method: Method) -> None:
+    """Write the folder aside and rename it; an earlier model of that name goes only when the new one is complete.
+
+    Raises:
+        QbenchError: the folder cannot be written.
+    """
+    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
+    old = to.with_name(f".{to.name}.{os.getpid()}.old")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        method.save(temporary)
+        write_text(temporary / FIT, record.model_dump_json(indent=1))
+        if to.exists():
+            to.rename(old)
+        temporary.rename(to)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise unwritable(to, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def hash_model(folder: Path) -> str:

@@ -19,6 +19,7 @@ from .model import FitRecord
 from .tissue import Overview
 
 _IDENTITY = "identity.json"
+_BLOCK = 256  # points that are written at once, and a chunk of the file
 
 
 class Parts:
@@ -45,7 +46,8 @@ class Parts:
         temporary.replace(self.path(window))
 
     def load(self, window: int) -> NDArray[np.float32]:
-        return np.asarray(np.load(self.path(window), allow_pickle=False))
+        """One window's predictions, mapped from the disk."""
+        return np.load(self.path(window), mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -56,9 +58,8 @@ def write_output(
 ) -> int:
     """Join the windows into an `.h5ad`; returns how many counts were clipped.
 
-    X is log1p in target space, unrounded, not below 0, float32 (spots, genes); layers["counts"] int64 for the target
-    counts;
-    obsm["spatial"] in slide pixels; uns["spatial"] holds the overview, for scanpy's plots.
+    X is log1p in target space, unrounded, not below 0, float32 (spots, genes), or what converted weights give;
+    layers["counts"] int64 for the target counts; obsm["spatial"] in slide pixels; uns["spatial"] holds the overview, for scanpy's plots.
 
     Args:
         about: what was done, kept in uns["qbench"]. window: edge of a patch in slide pixels.
@@ -93,10 +94,16 @@ def write_output(
             write_elem(file, "/", skeleton)
             values = _matrix(file, "X", (len(points), len(genes)), np.float32)
             counts = _matrix(file, "layers/counts", values.shape, np.int64) if record.target == "counts" else None
+            place = np.empty(len(points), dtype=np.intp)  # of each point in its window's part
             for number in range(int(points.windows.max()) + 1):
-                rows = np.flatnonzero(points.windows == number)
-                part = slice(int(rows[0]), int(rows[-1]) + 1)  # points are sorted by window
-                prediction = parts.load(number)
+                rows = points.rows(number)
+                place[rows] = np.arange(len(rows))
+            for start in range(0, len(points), _BLOCK):
+                part = slice(start, min(start + _BLOCK, len(points)))
+                prediction = np.empty((part.stop - start, len(genes)), dtype=np.float32)
+                for number in np.unique(points.windows[part]):
+                    own = points.windows[part] == number
+                    prediction[own] = parts.load(number)[place[part][own]]
                 values[part] = prediction
                 if counts is not None:
                     counts[part], over = integer_counts(prediction)
@@ -118,7 +125,7 @@ def _matrix(file: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
     if name in file:
         del file[name]
     packed = {"compression": "gzip", "compression_opts": 1} if dtype == np.int64 else {}
-    made = file.create_dataset(name, shape, dtype, chunks=(min(256, shape[0]), shape[1]), **packed)
+    made = file.create_dataset(name, shape, dtype, chunks=(min(_BLOCK, shape[0]), shape[1]), **packed)
     made.attrs["encoding-type"] = "array"
     made.attrs["encoding-version"] = "0.2.0"
     return made

@@ -18,7 +18,7 @@ from ...datasets.hashing import canonical_hash, file_sha256
 from ...datasets.images import Image, open_image
 from ...datasets.patches import read_patch
 from ...datasets.readers.slides import Slide
-from ...datasets.target import clamp
+from ...datasets.target import clamp, finite
 from ...errors import ConfigurationError, MethodError
 from ...methods.encoders.registry import EncoderSpec, Weights
 from .grid import Points, grid_points, listed_points, parse_length
@@ -138,10 +138,12 @@ def _predict_windows(
     model: FittedModel, image: Image, points: Points, window: int, parts: Parts, progress: Progress | None
 ) -> int:
     total = int(points.windows.max()) + 1
-    resumed = 0
+    resumed = done = 0
     store = _WindowStore(model, image, window)
+    # What weights of another repository predict is theirs to say, and may lie below 0.
+    as_stored = finite if model.record.target == "as trained" else clamp
     for number in range(total):
-        rows = np.flatnonzero(points.windows == number)
+        rows = points.rows(number)
         if parts.path(number).is_file():
             resumed += 1
         else:
@@ -163,9 +165,10 @@ def _predict_windows(
                     f"{model.record.method}: expected predictions of shape {(len(rows), len(sealed.genes))}, found "
                     f"{prediction.shape}."
                 )
-            parts.save(number, clamp(prediction, f"{model.record.method} on the slide"))
+            parts.save(number, as_stored(prediction, f"{model.record.method} on the slide"))
+        done += len(rows)
         if progress is not None:
-            progress("points", int(rows[-1]) + 1, len(points))
+            progress("points", done, len(points))
     return resumed
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,20 @@ class Slide:
                     top - row * tile_h : bottom - row * tile_h, left - column * tile_w : right - column * tile_w
                 ]
         return out
+
+    def decode_all(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Decode every tile of every level, one at a time, and keep none; `progress` hears (done, total).
+
+        Raises:
+            DataError: a damaged tile.
+        """
+        done, total = 0, sum(len(page.dataoffsets) for page in self._pages)
+        for page in self._pages:
+            for index in range(len(page.dataoffsets)):
+                self._decode(page, index)
+                done += 1
+                if progress is not None:
+                    progress(done, total)
 
     def close(self) -> None:
         """Close the file; the kept tiles go too."""

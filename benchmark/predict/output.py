@@ -47,7 +47,7 @@ class Parts:
 
     def load(self, window: int) -> NDArray[np.float32]:
         """One window's predictions, mapped from the disk."""
-        return np.load(self.path(window), mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        return np.load(self.path(window), mmap_mode="r", allow_pickle=False)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -20,6 +20,7 @@ from qbench.datasets.registry import DatasetCard
 
 from .datasets_sections import counts, grid, write_h5ad
 from .test_benchmark_predict import stained, write_image_of
+from .test_methods_convert import genes_file, histogene_checkpoint
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MINE = ("own-data", "own-method", "predict", "protocols")
@@ -49,6 +50,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "two-groups.yaml").write_text(blocks("protocols", "yaml")[0])
     scale = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(here / "slide.tif", stained(900, 800), tile=(256, 256), photometric="rgb", **scale)
+    histogene_checkpoint(here)  # last.ckpt
+    genes_file(here, 9)
     qbench(here, "qbench data add sections --name mine --patients patients.csv")
     return here
 

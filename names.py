@@ -35,7 +35,7 @@ def check_name(kind: str, name: str) -> str:
     if not name.strip() or name in (".", "..") or len(name) > LONGEST or not all(map(_plain, name)):
         raise ConfigurationError(
             f"Expected the name of {kind} to be of letters, digits, spaces, '.', '_' and '-', at most {LONGEST} in all, "
-            f"found '{shown(name, keep='')}'; rename it."
+            f"found '{shown(name[: LONGEST + 1], keep='')}'; rename it."
         )
     return name
 
@@ -49,7 +49,7 @@ def check_labels(kind: str, labels: Iterable[str], error: type[QbenchError] = Co
     for label in labels:
         if not label.isprintable():
             raise error(
-                f"Expected the name of {kind} without control characters, found '{shown(label, keep='')}'; rename it."
+                f"Expected the name of {kind} without control characters, found '{shown(label[: LONGEST + 1], keep='')}'; rename it."
             )
 
 

@@ -10,8 +10,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -79,22 +79,17 @@ def spans(page: Path) -> list[str]:
 
 def understood(arguments: list[str], placeholders: bool = False) -> None:
     """Whether the command line takes these arguments; of a mention, whether it has the command and the options named."""
-    group: click.Command = typer.main.get_command(app)
-    context = click.Context(group, info_name="qbench")
+    command: Any = typer.main.get_command(app)
     words = list(arguments)
-    while isinstance(group, click.Group) and words:
-        if words[0].startswith("-"):
-            break
-        found = group.get_command(context, words[0])
-        assert found is not None, f"there is no command {words[0]}"
-        group, words = found, words[1:]
-        context = click.Context(group, info_name=group.name, parent=context)
-    known = {name for parameter in group.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    while getattr(command, "commands", None) and words and not words[0].startswith("-"):
+        assert words[0] in command.commands, f"there is no command {words[0]}"
+        command, words = command.commands[words[0]], words[1:]
+    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
     for word in words:
         if word.startswith("-"):
-            assert word.partition("=")[0] in known, f"{group.name} has no option {word}"
+            assert word.partition("=")[0] in known, f"{command.name} has no option {word}"
     if not placeholders:
-        group.make_context(str(group.name), words, parent=context.parent)
+        command.make_context(command.name, words)
 
 
 def test_every_fenced_command_is_listed_here() -> None:
@@ -121,9 +116,9 @@ def test_an_unknown_command_or_option_would_be_seen() -> None:
         "qbench run --metods qca",
         "qbench leaderboard --fromat html",
     ):
-        with pytest.raises((AssertionError, click.UsageError)):
+        with pytest.raises(AssertionError, match=r"there is no command|has no option"):
             understood(shlex.split(command)[1:], placeholders=True)
-    with pytest.raises(click.UsageError):
+    with pytest.raises(Exception, match="model"):
         understood(["predict", "--image", "slide.tif"])
 
 
@@ -192,6 +187,6 @@ def test_long_commands_of_the_readme_are_planned(here: Path, command: str) -> No
 
 
 def test_what_the_sentences_name_can_be_asked_for(here: Path) -> None:
-    assert "HVG" in qbench(here, "qbench compare qca ridge")
+    assert "pcc_hvg: qca − ridge" in qbench(here, "qbench compare qca ridge")
     assert "qca" in qbench(here, "qbench info qca")
     assert qbench(here, "qbench doctor")

@@ -237,7 +237,7 @@ def test_no_text_of_pydantic_reaches_a_user(model: type[BaseModel], value: objec
         assert not any(
             raw in words for raw in ("Input should", "Field required", "Extra inputs", "Value error", "valid ")
         )
-        assert "found" in words or "There is no key named" in words
+        assert "found" in words or "There is no " in words
         assert len(words) < 600
 
 

@@ -336,7 +336,7 @@ def test_a_fit_keeps_what_decided_it(change: Change, data: Path, monkeypatch: py
     genes: list[tuple[str, ...]] = []
     monkeypatch.setattr(fits, "open_panel", lambda *given: genes.append((panel := opened(*given)).genes) or panel)
     monkeypatch.setattr(Ridge, "fit", lambda self, *_: setattr(self, "genes", genes[-1]))
-    for name in ("prepare", "open_cohort", "_write"):
+    for name in ("prepare", "open_cohort", "write_model"):
         monkeypatch.setattr(fits, name, lambda *_: None)
 
     def found(**more: Any) -> dict[str, Any]:

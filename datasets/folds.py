@@ -19,7 +19,7 @@ Portion = Literal["all", "near", "far"]
 
 @dataclass(frozen=True)
 class Part:
-    """Spots of a section on one side of a fold: all, or those nearest to ("near") or farthest along ("far") the array's x."""
+    """Spots of a section on one side of a fold: all, or those nearest to ("near") or farthest along ("far") its fitted array's x."""
 
     section: str
     portion: Portion = "all"
@@ -133,7 +133,7 @@ def _last_section(name: str, rest: Sequence[str], test: Sequence[str]) -> Fold:
         train=(Part(rest[0], "near"),),
         validation=(Part(rest[0], "far"),),
         test=tuple(Part(s) for s in test),
-        rule=f"20 % of the spots of {rest[0]} with the largest array x",
+        rule=f"20 % of the spots of {rest[0]} with the largest x on its fitted array",
     )
 
 

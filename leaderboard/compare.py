@@ -92,20 +92,28 @@ def differences(first: Table, second: Table) -> list[str]:
     out = [] if first.track == second.track else [f"track ({first.track}, {second.track})"]
     a, b = _parts(first.protocol), _parts(second.protocol)
     for name in sorted({*a, *b}):
+        if name.startswith("patients ") and None in (a.get(name), b.get(name)):
+            continue  # of a section that only one has, which `sections` says
         if a.get(name) != b.get(name):
             out.append(f"{name} ({_words(a.get(name))}, {_words(b.get(name))})")
     return out or [f"hash ({first.protocol.hash[:8]}, {second.protocol.hash[:8]})"]
 
 
 def _parts(protocol: ProtocolRecord) -> dict[str, Any]:
+    """What a protocol says, patients and rules one by one."""
     named = protocol.model_dump(mode="json", exclude={"hash", "definition", "simulated"})
-    return {**protocol.definition, **named}
+    parts = {**protocol.definition, **named}
+    for name in ("patients", "rules"):
+        parts |= {f"{name} {key}": value for key, value in parts.pop(name, {}).items()}
+    return parts
 
 
 def _words(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return f"{len(value)}: {', '.join(map(str, value[:4]))}{', …' if len(value) > 4 else ''}"
-    return str(value)
+        names = [str(item[0]) if isinstance(item, list) and item else str(item) for item in value]
+        return f"{len(value)}: {', '.join(names[:4])}{', …' if len(value) > 4 else ''}"
+    text = "none" if value is None else str(value)
+    return text[:8] if len(text) == 64 else text
 
 
 def _gap(table: Table, first: str, second: str, folders: Mapping[str, Path], figure: str) -> Gap | None:

@@ -365,6 +365,17 @@ def test_one_identity_serves_all(data: Path) -> None:
     assert {section: part["patient"] for section, part in everything.items()} == SECTIONS
 
 
+def test_a_cell_of_the_first_schema_is_run_again_and_says_so(data: Path) -> None:
+    finish(make_plan(options(data)))
+    for path in (data.parent / "runs").glob("*/*/record.json"):
+        old = json.loads(path.read_text())
+        identity_then = {"method": "ridge", "fold": old["fold"]["name"], "protocol": "0" * 12, "data": "d" * 64}
+        changes = {"schema": 1, "identity": identity_then, "cell": canonical_hash(identity_then)}
+        path.write_text(json.dumps(old | changes))
+    plan = make_plan(options(data))
+    assert {(cell.state, "an older qbench" in cell.reason) for cell in plan.cells} == {("to do", True)}
+
+
 # --- the corrected patient ------------------------------------------------------------------------------------------------
 
 

@@ -297,6 +297,14 @@ def test_a_folder_that_is_no_model_and_weights_that_changed(model: Path, data: P
         load_model(other, {}, "auto", "auto")
 
 
+def test_a_model_of_the_first_schema_is_read(model: Path, tmp_path: Path) -> None:
+    record = json.loads((model / "fit.json").read_text())
+    assert record["schema_version"] == 2
+    del record["identity"]
+    (tmp_path / "fit.json").write_text(json.dumps(record | {"schema_version": 1}))
+    assert read_fit(tmp_path).identity == {}
+
+
 def test_fit_refuses_a_folder_of_other_things_and_several_methods(data: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(ConfigurationError, match="found other files"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qbench.datasets.cache import ArrayCache
+from qbench.datasets.folds import Part
 from qbench.datasets.her2st import open_her2st
 from qbench.datasets.registry import Dataset, DatasetCard, card, open_dataset
 from qbench.errors import ConfigurationError, DataError
@@ -260,3 +261,30 @@ def test_a_table_as_pandas_reads_it(her2st: Dataset, her2st_dir: Path) -> None:
     assert section.genes == tuple(table.columns)
     np.testing.assert_array_equal(section.counts.toarray(), table.to_numpy())
     np.testing.assert_array_equal(section.pixel_xy, places.loc[table.index, ["pixel_x", "pixel_y"]])
+
+
+def test_validation_spots_are_those_of_largest_fitted_x_not_of_the_whole_one(folder: Path) -> None:
+    fitted = {1: 1.0, 2: 2.0, 3: 4.6, 4: 4.3, 5: 4.4}  # whole x -> new_x
+    table = ["\tERBB2\tGNAS", *(f"{x}x{1 + x % 2}\t{x}\t1" for x in fitted)]
+    places = [
+        SPOTS.splitlines()[0],
+        *(f"{x}\t{1 + x % 2}\t{at}\t{1 + x % 2}.1\t{100 * at}\t{100 * (1 + x % 2)}\t1" for x, at in fitted.items()),
+    ]
+    (folder / "ST-cnts" / "B1.tsv.gz").write_bytes(gzip.compress("\n".join(table).encode() + b"\n"))
+    (folder / "ST-spotfiles" / "B1_selection.tsv").write_text("\n".join(places) + "\n")
+    section = opened(folder).load("B1")
+    far = Part("B1", "far").rows(section.array_xy)
+    assert far is not None
+    assert [section.spots[i] for i in far] == ["3x2"]
+
+
+def test_validation_spots_of_real_sections_follow_the_fitted_array(her2st: Dataset) -> None:
+    section = her2st.load("C1")
+    far = Part("C1", "far").rows(section.array_xy)
+    assert far is not None
+    x = section.array_xy[:, 0]
+    assert x[far].min() >= np.delete(x, far).max()
+    whole = np.array([[int(part) for part in spot.split("x")] for spot in section.spots], dtype=np.float64)
+    chosen = Part("C1", "far").rows(whole)
+    assert chosen is not None
+    assert len(set(far.tolist()) - set(chosen.tolist())) == 3, "the whole column would choose three other spots"

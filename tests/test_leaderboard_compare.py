@@ -70,6 +70,23 @@ def test_across_protocols_it_is_refused_and_says_what_differs():
     assert "same protocol" in str(error.value)
 
 
+def test_patients_and_rules_are_told_one_by_one():
+    def of(hash_: str, size: int, patient: str, data: str):
+        rules = {"panel_size": size, "markers": [["tumour", ["ERBB2"]]]}
+        said = {"patients": {"A1": "A", "A2": patient}, "rules": rules, "data": data * 64}
+        return protocol(hash=hash_ * 64, definition=said)
+
+    tables = summarise(
+        [
+            *simple("qca", {"A": 0.3}, of=of("a", 1000, "A", "d")),
+            *simple("ridge", {"A": 0.1}, of=of("b", 500, "E", "e")),
+        ]
+    )
+    with pytest.raises(ConfigurationError) as error:
+        compare(tables, "qca", "ridge", {})
+    assert "data (dddddddd, eeeeeeee); patients A2 (A, E); rules panel_size (1000, 500); run" in str(error.value)
+
+
 def test_across_tracks_it_is_refused():
     tables = summarise([*simple("qca", {"A": 0.3}, profile="paper"), *simple("ridge", {"A": 0.1})])
     with pytest.raises(ConfigurationError, match=r"track \(paper, fast\)"):

@@ -32,7 +32,7 @@ def all_patients_fold(sections: list[SectionInfo]) -> Fold:
     """Train on everything but what early stopping and the choice of penalties look at.
 
     That is the last patient by id where there are three or more, else the last section by id, else the 20 % of the only
-    section's spots with the largest array x.
+    section's spots with the largest x on its fitted array.
     """
     ids = sorted(info.id for info in sections)
     patients = {info.id: info.patient for info in sections}
@@ -44,7 +44,7 @@ def all_patients_fold(sections: list[SectionInfo]) -> Fold:
         held, rule = ids[-1:], f"section {ids[-1]}, last by id"
     else:
         only = ids[0]
-        rule = f"20 % of the spots of {only} with the largest array x"
+        rule = f"20 % of the spots of {only} with the largest x on its fitted array"
         return Fold("all", (Part(only, "near"),), (Part(only, "far"),), (), rule)
     return Fold("all", tuple(Part(n) for n in ids if n not in held), tuple(Part(n) for n in held), (), rule)
 

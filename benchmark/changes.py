@@ -35,8 +35,8 @@ _PROTOCOL = "the protocol, outside this fold"
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Each difference between two identities, a phrase each, sorted; none where they are equal."""
     found = sorted(set(_differences(old, new, "")))
-    # A protocol's hash follows from what it holds, so it is worth a word only where that is outside this fold.
-    return [text for text in found if text != _PROTOCOL] or found
+    # These hashes follow from what else is told, so they are worth a word only where they alone changed.
+    return [text for text in found if text not in (_PROTOCOL, "trials changed")] or found
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> list[str]:
@@ -100,17 +100,19 @@ def _named(name: str) -> str:
 
 
 def _change(old: Any, new: Any) -> str:
-    if all(value is None or isinstance(value, str | int | float) for value in (old, new)) and not (
-        _is_hash(old) and _is_hash(new)
-    ):
-        return f"was {_short(old)}, is {_short(new)}"
+    told = _short(old), _short(new)
+    if _is_plain(old) and _is_plain(new) and told[0] != told[1]:
+        return f"was {told[0]}, is {told[1]}"
     return "is new" if old is None else "is gone" if new is None else "changed"
 
 
-def _is_hash(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 64
+def _is_plain(value: Any) -> bool:
+    """Whether a value is worth showing: no hash, and nothing nested."""
+    if isinstance(value, list):
+        return not any(isinstance(item, list | Mapping) for item in value)
+    return not isinstance(value, Mapping) and not (isinstance(value, str) and len(value) == 64)
 
 
 def _short(value: Any) -> str:
     text = "none" if value is None else value if isinstance(value, str) else json.dumps(value)
-    return text[:12] if _is_hash(text) else text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -173,7 +173,10 @@ SHARED: dict[str, tuple[Change, str]] = {
     "scale of the image": (edit_card(lambda card: card["sections"][2].update(microns_per_pixel=0.5)), "the data of B1"),
     "markers": (edit_card(lambda card: card["markers"]["immune"].append("VWF")), "markers changed"),
     "order of markers": (edit_card(lambda card: card["markers"]["tumour"].reverse()), "markers changed"),
-    "technical genes": (edit_card(lambda card: card["technical_genes"].append("VWF")), "technical genes changed"),
+    "technical genes": (
+        edit_card(lambda card: card["technical_genes"].append("VWF")),
+        'technical genes was ["ACTB"], is',
+    ),
     "panel size": (constant(panel, "PANEL_SIZE", 5), "panel size was 1000, is 5"),
     "headline": (constant(panel, "HEADLINE", 20), "genes of HVG and HEG was 50, is 20"),
     "panel version": (constant(panel, "PANEL_VERSION", 99), "panel version was"),

@@ -274,7 +274,7 @@ def test_a_sweep_is_nested_and_leaves_what_the_docs_say(place: Path) -> None:
     assert "space shrink choice was" in err
     (place / "toy.yaml").write_text(SPACE.format(name="toy"))
     _, err = finish(start(place, "toy", "--scheduler", "fifo", "--sections", "A1,B1,C1,D1"), code=2)
-    assert "fold A" in err
+    assert "A2 left the fold; B2 left the fold" in err
     assert "data of fold" in err
 
 

@@ -275,4 +275,4 @@ def _why(task: CellTask) -> str:
     if "rules" not in newest.identity:
         return "the last one was made by an older qbench, which did not hold all that decides its number"
     changed = differences(newest.identity, task.identity)
-    return f"changed: {', '.join(changed)}" if changed else "new"
+    return f"changed: {'; '.join(changed)}" if changed else "new"

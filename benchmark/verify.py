@@ -29,7 +29,7 @@ from ..leaderboard.stored import StoredPredictions, read_predictions
 from .metrics import metrics
 from .result import CellResult, SectionResult, hash_scores
 from .score import SCORE_VERSION
-from .split_check import check_split, check_stored
+from .split_check import check_split, check_stored, read_held
 from .store import hash_folder
 
 # Another machine sums in another order; more than this is another number.
@@ -175,8 +175,9 @@ def _panel(stored: StoredPredictions, n_ranked: int, record: Record) -> GenePane
 
 
 def _technical(record: Record) -> frozenset[str]:
-    if "rules" in record.identity:
-        return frozenset(record.identity["rules"]["technical_genes"])
+    identity = read_held(record)
+    if identity is not None:
+        return frozenset(identity.rules.technical_genes)
     try:
         return frozenset(card(record.protocol.dataset).technical_genes)
     except ConfigurationError:

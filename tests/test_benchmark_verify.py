@@ -153,6 +153,8 @@ def _swap_everywhere(record: dict[str, Any]) -> None:
         (lambda r: r.update(precision="bf16"), "precision is not that of its identity"),
         (_swap_patient, "patients is not that of its identity"),
         (_swap_everywhere, "its fold is none that protocol patient makes"),
+        (lambda r: r["identity"].pop("fold"), "does not have the parts that a cell's has"),
+        (lambda r: r["identity"].update(rules=None), "does not have the parts that a cell's has"),
         (lambda r: r.update(schema=1), "does not hold the fold's sections and patients"),
     ],
 )

@@ -61,7 +61,7 @@ def reproduce(
         for r in found:
             name = f"{r.record.method.label} · fold {r.record.fold.name} · seed {r.record.seed}"
             verdict = "equal" if r.equal else f"within {TOLERANCE}" if r.within else "NOT reproduced"
-            changed = f"; changed since: {', '.join(r.changed)}" if r.changed else ""
+            changed = f"; changed since: {'; '.join(r.changed)}" if r.changed else ""
             typer.echo(f"{name}: {verdict} (largest difference {r.largest:.2g}){changed}")
     if not all(r.within for r in found):
         raise typer.Exit(3)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.cache import ArrayCache
-from ..datasets.cohort import Cohort, InputStore, MeasuredSection, SealedSection
+from ..datasets.cohort import Cohort, MeasuredSection, SealedSection
 from ..datasets.folds import Part
 from ..datasets.gene_names import check_gene_names
 from ..datasets.leaks import check_leaks, check_panel
@@ -31,7 +31,7 @@ from ..methods.controls.oracles import Oracle
 from ..methods.method import FitContext, Method
 from .describe import base_record
 from .identity import contents_of, fold_identity, read_spots
-from .inputs import prepare
+from .inputs import PreparedInputs, prepare
 from .metrics import metrics_of
 from .panels import open_panel
 from .resolve import ResolvedMethod, resolve_method
@@ -126,7 +126,7 @@ def _fit_and_predict(
     method: Method,
     dataset: Dataset,
     panel: GenePanel,
-    inputs: InputStore,
+    inputs: PreparedInputs,
     context: FitContext,
     event: Event,
 ) -> CellResult:
@@ -168,7 +168,7 @@ def open_cohort(
     parts: tuple[Part, ...],
     panel: GenePanel,
     target: Literal["counts", "proportion"],
-    inputs: InputStore,
+    inputs: PreparedInputs,
 ) -> Cohort:
     """The measured sections of one side of a fold; their targets are parts of one array."""
     read: deque[tuple[SealedSection, NDArray[np.float32], NDArray[np.int64]]] = deque()
@@ -189,8 +189,8 @@ def open_cohort(
     return Cohort(tuple(sections), panel.genes)
 
 
-def seal(section: Section, part: Part, genes: tuple[str, ...], inputs: InputStore) -> SealedSection:
-    """What may be seen of a section whose expression is to be predicted; shares nothing with its counts."""
+def seal(section: Section, part: Part, genes: tuple[str, ...], inputs: PreparedInputs) -> SealedSection:
+    """What may be seen of a section whose expression is to be predicted: nothing of its counts, no other section's inputs."""
     rows = part.rows(section.array_xy)
 
     def take(values: NDArray[Any] | None) -> NDArray[Any] | None:
@@ -208,7 +208,7 @@ def seal(section: Section, part: Part, genes: tuple[str, ...], inputs: InputStor
         pixel_xy=take(section.pixel_xy),
         microns_per_pixel=section.microns_per_pixel,
         labels=None if section.labels is None else tuple(section.labels[i] for i in kept),
-        store=inputs,
+        store=inputs.only(section.id),
         rows=rows,
     )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..datasets.cache import ArrayCache
 from ..datasets.patches import open_patches
 from ..datasets.registry import Dataset
-from ..errors import ConfigurationError
+from ..errors import MethodError
 from ..leaderboard.record import PatchRecord
 from ..methods.encoders.registry import EncoderSpec
 
@@ -27,6 +27,13 @@ class PreparedInputs:
     opened_patches: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     opened_features: dict[tuple[str, str], NDArray[np.float32]] = field(default_factory=dict)
 
+    def only(self, section: str) -> PreparedInputs:
+        """Those of one section: what a method is handed with a section leads to no other one."""
+        return PreparedInputs(
+            {name: values for name, values in self.opened_patches.items() if name == section},
+            {key: values for key, values in self.opened_features.items() if key[0] == section},
+        )
+
     def patches(self, section: str) -> NDArray[np.uint8]:
         return self._find(self.opened_patches, section, f"patches of section {section}")
 
@@ -37,10 +44,16 @@ class PreparedInputs:
     @staticmethod
     def _find(opened: Mapping[Any, NDArray[Any]], key: Any, what: str) -> NDArray[Any]:
         if key not in opened:
-            raise ConfigurationError(
-                f"The method asked for {what}, which it did not declare; add them to Method.inputs()."
-            )
+            raise out_of_reach(what)
         return opened[key]
+
+
+def out_of_reach(what: str) -> MethodError:
+    """The error of a method that asks for inputs of another section, or for those that it did not declare."""
+    return MethodError(
+        f"The method asked for {what}, but a section gives only its own inputs, and of those what the method declares; "
+        "read each section's through that section, and add what is missing to Method.inputs()."
+    )
 
 
 def prepare(

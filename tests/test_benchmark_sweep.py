@@ -14,9 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from qbench.benchmark.ray_session import check_cluster
+from qbench.benchmark.sweep.final import choose
+from qbench.benchmark.sweep.search import PerFold
+from qbench.benchmark.sweep.trial import TrialResult
 from qbench.errors import ConfigurationError
 
 from .tiny_her2st import make as make_tiny
@@ -27,7 +31,7 @@ RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
 # Predicts the training mean, off by 5 * shrink up and down in turn, which adds about 25 * shrink ** 2 to the MSE.
 # Keeps a checkpoint of its epoch, as trained methods do.
 PLUGIN = '''
-import errno, gc, json, os, sys, time
+import errno, json, os, time
 from pathlib import Path
 import numpy as np
 from pydantic import Field
@@ -53,7 +57,7 @@ class Toy(Method):
 
     def fit(self, train, validation, context):
         self.genes = train.genes
-        self.look(train, validation)
+        self.look()
         kept = context.directory / "epoch.json"
         done = json.loads(kept.read_text()) if kept.exists() else 0
         first = None
@@ -76,7 +80,7 @@ class Toy(Method):
             gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
             file.write(json.dumps([train.sections[0].id, self.parameters.shrink, epoch, os.getpid(), gpus, place]) + "\\n")
 
-    def look(self, train, validation):
+    def look(self):
         pass
 
     def predict(self, section):
@@ -98,56 +102,11 @@ class Slow(Toy):
     seconds = 0.4
 
 
-class Thief(Toy):
-    """Looks for test sections in all that a trial is given, in its process and in its past."""
-    name = "thief"
-    hoard = {}
-
-    def look(self, train, validation):
-        if "QBENCH_DATA" in os.environ:
-            return  # the cell of the chosen configuration: harness tests look after those
-        mine = {s.id for s in (*train.sections, *validation.sections)}
-        test = {"A1", "A2", "B1", "B2", "C1", "D1"} - mine
-        found = []
-        for section in sorted(test):
-            for reach in (train.sections[0].store.features, train.sections[0].store.patches) if train.sections[0].store else ():
-                try:
-                    reach(section, "") if reach.__name__ == "features" else reach(section)
-                    found.append(f"inputs of {section}")
-                except Exception:
-                    pass
-            if any(isinstance(o, str) and o == section for f in self.frames() for o in self.strings(f)):
-                found.append(f"name of {section}")
-        kinds = [type(o).__name__ for o in gc.get_objects()]
-        found += [k for k in ("Section", "Dataset", "SectionInfo", "CellTask") if k in kinds]
-        found += [f"hoarded {key}" for key in Thief.hoard if key in test]
-        Thief.hoard.update({s.id: s.target for s in train.sections})
-        if found:
-            (HERE / "stolen.log").write_text("\\n".join(found))
-
-    def frames(self):
-        frame = sys._getframe()
-        while frame is not None:
-            yield frame
-            frame = frame.f_back
-
-    def strings(self, frame):
-        for name, value in frame.f_locals.items():
-            if name in ("test", "section", "task_json"):
-                if name == "task_json":
-                    yield from (s for s in ("A1", "A2", "B1", "B2", "C1", "D1") if f'"{s}"' in value)
-                continue
-            if isinstance(value, str):
-                yield value
-            if isinstance(value, (list, tuple, set, dict)) and name not in ("mine", "found"):
-                yield from (v for v in value if isinstance(v, str))
-
-
 class Full(Toy):
     """Finds the disk full at its first checkpoint."""
     name = "full"
 
-    def look(self, train, validation):
+    def look(self):
         try:
             raise OSError(errno.ENOSPC, "No space left on device")
         except OSError as error:
@@ -158,13 +117,13 @@ class Frail(Toy):
     """Fails where shrink is large."""
     name = "frail"
 
-    def look(self, train, validation):
+    def look(self):
         if self.parameters.shrink > 0.6:
             raise MethodError("planted: shrink is too large")
 '''
 
 SPACE = "method: {name}\nparameters:\n  shrink: {{choice: [0, 0.25, 0.5, 0.75]}}\n"
-NAMES = ("toy", "slow", "thief", "full", "frail")
+NAMES = ("toy", "slow", "full", "frail")
 
 
 @pytest.fixture(scope="module")
@@ -321,11 +280,6 @@ def test_asha_stops_weak_trials_and_the_best_one_is_chosen(place: Path) -> None:
     assert [c["settings"]["shrink"] for c in told["chosen"].values()] == [0] * 4
 
 
-def test_a_trial_reaches_no_test_expression(place: Path) -> None:
-    finish(start(place, "thief", "--scheduler", "fifo", "--concurrent", "2"))
-    assert not (place / "stolen.log").exists(), (place / "stolen.log").read_text()
-
-
 def test_a_failed_trial_is_recorded_and_the_others_go_on(place: Path) -> None:
     finish(start(place, "frail", "--scheduler", "fifo", "--concurrent", "2"))
     told = json.loads((sweep_folder(place) / "sweep.json").read_text())
@@ -403,3 +357,40 @@ def test_trials_share_the_gpus_of_a_cluster(place: Path, gpu_cluster: str) -> No
         code=2,
     )
     assert "more than the 1 GPUs" in err
+
+
+def test_asha_stops_after_a_ninth_and_a_third_of_the_epochs_and_nowhere_else() -> None:
+    tasks = [SimpleNamespace(fold=fold) for fold in ("A", "A", "A", "B")]
+    stopped: list[SimpleNamespace] = []
+    scheduler = PerFold(tasks, True, 18, stopped.append)
+    trials = [SimpleNamespace(config={"trial": i}, trial_id=str(i)) for i in range(4)]
+    for trial in trials:
+        scheduler.on_trial_add(None, trial)
+
+    def told(trial: int, figure: Callable[[int], float]) -> list[int]:
+        """Epochs at which a trial of this best figure so far would be stopped."""
+        results = ({"trial": trial, "epoch": epoch, "figure": figure(epoch)} for epoch in range(1, 19))
+        return [r["epoch"] for r in results if scheduler.on_trial_result(None, trials[trial], r) == "STOP"]
+
+    assert told(0, lambda epoch: 0.5 if epoch < 17 else 0.1) == []
+    # Better than the first at both rungs, and not at its last epoch, at which there is nothing left to save.
+    assert told(1, lambda _epoch: 0.4) == []
+    assert told(2, lambda _epoch: 0.6) == [2, 6]
+    assert told(3, lambda _epoch: 0.9) == [], "it is the first of its fold"
+    assert stopped == [tasks[2]] * 2
+
+
+def test_only_a_trial_that_came_to_its_own_end_is_chosen() -> None:
+    def result(number: int, status: str, mse: float | None, pcc: float | None) -> TrialResult:
+        return TrialResult(fold="A", number=number, settings={}, status=status, validation_mse=mse, validation_pcc=pcc)
+
+    results = [
+        result(0, "stopped", 0.1, 0.9),
+        result(1, "failed", None, None),
+        result(2, "finished", 0.4, 0.6),
+        result(3, "finished", 0.3, 0.5),
+        result(4, "finished", 0.3, 0.6),
+    ]
+    for select, due in (("mse", 3), ("pcc", 2)):
+        sweep = SimpleNamespace(folds=("A",), results=results, options=SimpleNamespace(select=select))
+        assert choose(sweep)["A"].number == due

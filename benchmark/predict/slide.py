@@ -21,6 +21,7 @@ from ...datasets.readers.slides import Slide
 from ...datasets.target import clamp, finite
 from ...errors import ConfigurationError, MethodError
 from ...methods.encoders.registry import EncoderSpec, Weights
+from ..inputs import out_of_reach
 from .grid import Points, grid_points, listed_points, parse_length
 from .model import FittedModel, load_model
 from .output import Parts, describe, write_output
@@ -197,9 +198,7 @@ class _WindowStore:
     def features(self, section: str, encoder: str) -> NDArray[np.float32]:
         if encoder not in self._features:
             if encoder not in self._model.encoders:
-                raise ConfigurationError(
-                    f"The method asked for features of '{encoder or 'default'}', which it did not declare."
-                )
+                raise out_of_reach(f"features by encoder '{encoder or 'default'}'")
             self._features[encoder] = self._encode(encoder, self._model.encoders[encoder])
         return self._features[encoder]
 

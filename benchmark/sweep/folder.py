@@ -18,7 +18,7 @@ from ..changes import differences
 from ..files import write_text
 
 IDENTITY = "identity.json"
-VERSION = 1  # raised when trials are run or judged in another way
+VERSION = 2  # raised when trials are run or judged in another way
 
 
 @contextlib.contextmanager

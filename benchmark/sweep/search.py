@@ -138,13 +138,18 @@ def stopped_result(task: TrialTask) -> TrialResult:
 
 
 class PerFold(FIFOScheduler):
-    """First come, first served; with `asha` weak trials are stopped, each held against those of its own fold alone."""
+    """First come, first served; with `asha` weak trials are stopped, each held against those of its own fold alone.
+
+    That is after a ninth and after a third of the epochs: a trial that trains on from there comes to its own end.
+    """
 
     def __init__(
         self, tasks: Sequence[TrialTask], asha: bool, most_epochs: int, on_stop: Callable[[TrialTask], None]
     ) -> None:
         super().__init__()
         self._tasks, self._on_stop = tasks, _Here(on_stop)
+        first = max(1, most_epochs // REDUCTION**2)
+        self._last_rung = min(first * REDUCTION, most_epochs - 1)  # ASHA has more rungs, up to the last epoch
         self._by_fold: dict[str, AsyncHyperBandScheduler] = {}
         for fold in dict.fromkeys(task.fold for task in tasks) if asha else ():
             self._by_fold[fold] = AsyncHyperBandScheduler(
@@ -152,7 +157,7 @@ class PerFold(FIFOScheduler):
                 metric="figure",
                 mode="min",
                 max_t=most_epochs + 1,  # the last epoch is the trial's own end
-                grace_period=max(1, most_epochs // REDUCTION**2),
+                grace_period=first,
                 reduction_factor=REDUCTION,
             )
 
@@ -166,6 +171,8 @@ class PerFold(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         scheduler = self._of(trial)
         if scheduler is None or result.get("figure") is None or result.get("ended") or "problem" in result:
+            return str(TrialScheduler.CONTINUE)
+        if result["epoch"] > self._last_rung:
             return str(TrialScheduler.CONTINUE)
         decision = str(scheduler.on_trial_result(tune_controller, trial, result))
         if decision == TrialScheduler.STOP:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
-from ...errors import ConfigurationError
-from ..inputs import PreparedInputs
+from ..inputs import PreparedInputs, out_of_reach
 
 SIDES = ("train", "validation")
 
@@ -25,7 +24,7 @@ class SectionView(BaseModel):
     """A measured section: names, and a `.npy` file for each of its arrays.
 
     Attributes:
-        files: array_xy, and where there are any pixel_xy, rows, patches; features: by the encoder's name.
+        files: array_xy, library_size, and where there are any pixel_xy, rows, patches; features: by the encoder's name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,24 +51,23 @@ class FoldView(BaseModel):
 
 @dataclass
 class FileInputs:
-    """Patches and features of the sections of a view; knows no other section."""
+    """Patches and features of one section of a view; knows no other section."""
 
-    patch_files: Mapping[str, Path]
-    feature_files: Mapping[tuple[str, str], Path]
+    section: str
+    patch_file: Path | None
+    feature_files: Mapping[str, Path]
     opened: dict[Path, NDArray[Any]] = field(default_factory=dict)
 
     def patches(self, section: str) -> NDArray[np.uint8]:
-        return self._open(self.patch_files.get(section), f"patches of section {section}")
+        return self._open(section, self.patch_file, f"patches of section {section}")
 
     def features(self, section: str, encoder: str) -> NDArray[np.float32]:
         what = f"features of section {section} by encoder '{encoder or 'default'}'"
-        return self._open(self.feature_files.get((section, encoder)), what)
+        return self._open(section, self.feature_files.get(encoder), what)
 
-    def _open(self, path: Path | None, what: str) -> NDArray[Any]:
-        if path is None:
-            raise ConfigurationError(
-                f"A trial asked for {what}, which is not on the training side of its fold, or which the method did not declare."
-            )
+    def _open(self, section: str, path: Path | None, what: str) -> NDArray[Any]:
+        if section != self.section or path is None:
+            raise out_of_reach(what)
         if path not in self.opened:
             self.opened[path] = _map(path)
         return self.opened[path]
@@ -87,6 +85,7 @@ def write_view(folder: Path, cohorts: Mapping[str, Cohort], inputs: PreparedInpu
                 "array_xy": section.array_xy,
                 "pixel_xy": section.pixel_xy,
                 "rows": section.rows,
+                "library_size": section.library_size,
                 "patches": inputs.opened_patches.get(section.id),
             }
             features = {name: f for (owner, name), f in inputs.opened_features.items() if owner == section.id}
@@ -108,12 +107,7 @@ def write_view(folder: Path, cohorts: Mapping[str, Cohort], inputs: PreparedInpu
 
 def open_view(view: FoldView) -> tuple[Cohort, Cohort]:
     """The cohorts of a view, memory-mapped."""
-    sections = [*view.train, *view.validation]
-    inputs = FileInputs(
-        {s.id: s.files["patches"] for s in sections if "patches" in s.files},
-        {(s.id, name): path for s in sections for name, path in s.features.items()},
-    )
-    return _cohort(view, "train", inputs), _cohort(view, "validation", inputs)
+    return _cohort(view, "train"), _cohort(view, "validation")
 
 
 def sealed(section: MeasuredSection) -> SealedSection:
@@ -121,19 +115,17 @@ def sealed(section: MeasuredSection) -> SealedSection:
     return SealedSection(**{name: getattr(section, name) for name in SealedSection.__dataclass_fields__})
 
 
-def _cohort(view: FoldView, side: Literal["train", "validation"], inputs: FileInputs) -> Cohort:
+def _cohort(view: FoldView, side: Literal["train", "validation"]) -> Cohort:
     target = _map(view.targets[side], "c")  # shared; a method's change stays its own
     sections, start = [], 0
     for section in getattr(view, side):
         stop = start + len(section.spots)
-        sections.append(_section(section, view.genes, inputs, target[start:stop]))
+        sections.append(_section(section, view.genes, target[start:stop]))
         start = stop
     return Cohort(tuple(sections), view.genes)
 
 
-def _section(
-    view: SectionView, genes: tuple[str, ...], inputs: FileInputs, target: NDArray[np.float32]
-) -> MeasuredSection:
+def _section(view: SectionView, genes: tuple[str, ...], target: NDArray[np.float32]) -> MeasuredSection:
     def read(name: str) -> NDArray[Any] | None:
         path = view.files.get(name)
         return None if path is None else _map(path)
@@ -147,9 +139,10 @@ def _section(
         pixel_xy=read("pixel_xy"),
         microns_per_pixel=view.microns_per_pixel,
         labels=view.labels,
-        store=inputs if inputs.patch_files or inputs.feature_files else None,
+        store=FileInputs(view.id, view.files.get("patches"), view.features),
         rows=read("rows"),
         target=target,
+        library_size=read("library_size"),
     )
 
 

@@ -21,7 +21,7 @@ from qbench.benchmark.report import Quiet
 from qbench.benchmark.reproduce import reproduce
 from qbench.benchmark.run import execute
 from qbench.errors import MethodError
-from qbench.leaderboard.reported import Claim, Reported, ReportedRow
+from qbench.leaderboard.reported import Claim, ReportedRow, read_reported
 from rich.console import Console
 
 from . import spy_data
@@ -95,8 +95,8 @@ def test_a_section_held_out_beside_others_of_its_patient(card: Path, spy: Path) 
 def test_ablate_runs_its_rows_on_the_same_sides(card: Path, spy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = tuple(ReportedRow(label=name, method=name) for name in ("spy", "spy[shift=2.0]"))
     claims = (Claim(better="spy", than="spy[shift=2.0]", figures=("mse",)),)
-    prose = dict.fromkeys(("title", "source", "url", "dataset", "target", "protocol", "spread"), "of this test")
-    reported = Reported(name="spied", rows=rows, claims=claims, **prose)
+    shipped = next(table for table in read_reported() if table.name == "qca-table2")
+    reported = shipped.model_copy(update={"name": "spied", "rows": rows, "claims": claims})
     ablation = ablate.Ablation(method="spy", tables=(ablate.AblatedTable(table="spied"),))
     monkeypatch.setattr(ablate, "read_reported", lambda: [reported])
     monkeypatch.setattr(ablate, "read_ablation", lambda _method: ablation)

@@ -51,9 +51,11 @@ def write_h5ad(
     return path
 
 
-def write_visium(folder: Path, names: tuple[str, ...] = GENES, mtx: bool = False, header: bool = True) -> np.ndarray:
+def write_visium(
+    folder: Path, names: tuple[str, ...] = GENES, mtx: bool = False, header: bool = True, seed: int = 1
+) -> np.ndarray:
     """A Space Ranger folder of twelve spots under tissue and two outside; returns the counts under tissue."""
-    values = counts(14, len(names), seed=1)
+    values = counts(14, len(names), seed=seed)
     barcodes = [f"AAAC{i:02d}-1" for i in range(14)]
     (folder / "spatial").mkdir(parents=True, exist_ok=True)
     kinds = ["Gene Expression"] * len(names)

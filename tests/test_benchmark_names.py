@@ -253,7 +253,7 @@ def test_nobody_in_a_table_of_patients(tmp_path: Path) -> None:
 
 def test_a_visium_section_is_nobodys_until_the_card_names_a_patient(tmp_path: Path) -> None:
     write_visium(tmp_path / "data" / "S1" / "outs")
-    write_visium(tmp_path / "data" / "S2" / "outs")
+    write_visium(tmp_path / "data" / "S2" / "outs", seed=2)
     assert qbench("data", "add", "data", "--name", "mine", "-q").exit_code == 0
     refused(tmp_path / "mine.yaml", "S1, S2", patients=(UNNAMED, UNNAMED))
 

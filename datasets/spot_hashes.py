@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,12 +80,17 @@ def spot_hashes(counts: sparse.csr_matrix, genes: tuple[str, ...]) -> NDArray[np
     Returns:
         uint64 (n,).
     """
-    digests = b"".join(hashlib.blake2b(gene.encode(), digest_size=8).digest() for gene in genes)
-    weights = np.frombuffer(digests, "<u8").astype(np.uint64)
+    weights = _symbol_hashes(genes)
     out = np.zeros(counts.shape[0], np.uint64)
     for start in range(0, len(out), _ROWS):
         out[start : start + _ROWS] = counts[start : start + _ROWS].astype(np.uint64) @ weights  # wraps around
     return out
+
+
+@lru_cache(maxsize=4)  # sections of a dataset mostly share their genes
+def _symbol_hashes(genes: tuple[str, ...]) -> NDArray[np.uint64]:
+    digests = b"".join(hashlib.blake2b(gene.encode(), digest_size=8).digest() for gene in genes)
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
 def content_hash(section: Section, image: str | None) -> str:

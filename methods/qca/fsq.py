@@ -57,8 +57,13 @@ class FSQ(nn.Module):
         return self._quantise(z)
 
     @outside_autocast
+    def bounded(self, z: Tensor) -> Tensor:
+        """tanh of each dimension as it is before the levels, in (-1, 1): near its ends the gradient vanishes."""
+        return torch.tanh(z + self._shift)
+
+    @outside_autocast
     def _quantise(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        bounded = torch.tanh(z + self._shift) * self._half - self._offset
+        bounded = self.bounded(z) * self._half - self._offset
         rounded = bounded.detach().round() + (bounded - bounded.detach())  # this order keeps the levels exact
         index = ((bounded.detach().round() + self._width).long() * self.basis).sum(dim=-1)
         return (rounded if self.rounding else bounded) / self._width, index

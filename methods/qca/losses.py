@@ -5,6 +5,7 @@ Equation and line numbers are those of the QCA paper (ICLR 2025 submission, open
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,19 +13,53 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
 from ..precision import full, outside_autocast
+from .parameters import QCAParameters
 
 Alignment = Literal["none", "identical", "asymmetric"]
+Similarity = Literal["dot", "cosine", "centred", "standardised"]
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The alignment of a batch.
+
+    Attributes:
+        loss: scalar, with gradient. entropy: of its targets, the least value that the loss can take.
+        active: share of the pairs of spots whose target differs from its own logits, the only ones with gradient.
+    """
+
+    loss: Tensor
+    entropy: Tensor
+    active: Tensor
 
 
 @outside_autocast
-def similarities(features: Tensor, temperature: float) -> Tensor:
-    """Cosine similarity of every pair of rows over the temperature: (n, d) -> (n, n), rows are samples."""
+def similarities(features: Tensor, temperature: float | Tensor, kind: Similarity = "cosine") -> Tensor:
+    """Similarity of every pair of rows over the temperature: (n, d) -> (n, n), rows are spots.
+
+    `dot` is Algorithm 1, line 9, to the letter; the others put the matrices of two modalities on one scale, without which
+    the smaller of two similarities is that of the same modality throughout.
+    """
+    if kind == "dot":
+        return features @ features.T / temperature
+    if kind in ("centred", "standardised"):
+        features = features - features.mean(dim=0)
     unit = normalize(features, dim=1)
-    return unit @ unit.T / temperature
+    s = unit @ unit.T
+    if kind == "standardised":
+        off = s[~torch.eye(len(s), dtype=torch.bool, device=s.device)]
+        s = (s - off.mean()) / off.std().clamp_min(1e-6) if len(off) > 2 else s
+    return s / temperature
 
 
-def soft_cross_entropy(logits: Tensor, target_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over rows of -sum softmax(target) log_softmax(logits), and of the target's entropy, its least value."""
+def soft_cross_entropy(logits: Tensor, target_logits: Tensor, raw: bool = False) -> tuple[Tensor, Tensor]:
+    """Mean over rows of -sum target log_softmax(logits), and its least value over all logits.
+
+    The target is softmax(target_logits), whose entropy is that value, or with `raw` target_logits themselves.
+    """
+    if raw:
+        loss = -(target_logits * log_softmax(logits, dim=1)).sum(dim=1).mean()
+        return loss, torch.full_like(loss, torch.nan)
     target_log = log_softmax(target_logits, dim=1)
     target = target_log.exp()
     entropy = -torch.where(target > 0, target * target_log, 0.0).sum(dim=1).mean()
@@ -32,39 +67,36 @@ def soft_cross_entropy(logits: Tensor, target_logits: Tensor) -> tuple[Tensor, T
     return -product.sum(dim=1).mean(), entropy
 
 
-def alignment_loss(
-    image: Tensor,
-    gene: Tensor,
-    *,
-    kind: Alignment,
-    alpha: float,
-    temperature: float,
-    detach_targets: bool,
-    mask_diagonal: bool,
-) -> tuple[Tensor, Tensor]:
-    """Loss and the mean entropy of its targets, for image and gene features of the same spots, (n, d) each.
+def alignment_loss(image: Tensor, gene: Tensor, p: QCAParameters, temperature: float | Tensor) -> Aligned:
+    """The alignment of image and gene features of the same spots, (n, d) each.
 
-    `asymmetric` (Algorithm 1, lines 9 to 11): alpha CE(S_img, softmax min(S_img, S_gene)) + (1 - alpha)
-    CE(S_gene, softmax max(S_img, S_gene)); the paper's eq. (1) has S_img in the second term too, which would leave the
-    gene encoder without logits. `identical`: each side against the softmax of the other, with the same weights.
+    `asymmetric`: (1 - alpha) CE(S_img, softmax min(S_img, S_gene)) + alpha CE(S_gene, softmax max(S_img, S_gene)), the
+    weights of eq. (1) and of Algorithm 1, line 11. The logits of the second term are those of line 11; eq. (1) prints S_img
+    there too (`second_logits="image"`), which leaves the gene encoder without logits. `identical`: each side against the
+    softmax of the other, with the same weights.
     """
-    s_image, s_gene = similarities(image, temperature), similarities(gene, temperature)
-    if kind == "asymmetric":
+    s_image = similarities(image, temperature, p.similarity)
+    s_gene = similarities(gene, temperature, p.similarity)
+    if p.alignment == "asymmetric":
         for_image, for_gene = torch.minimum(s_image, s_gene), torch.maximum(s_image, s_gene)
     else:
         for_image, for_gene = s_gene, s_image
-    if detach_targets:
+    if p.detach_targets:
         for_image, for_gene = for_image.detach(), for_gene.detach()
-    if mask_diagonal:
-        own = torch.eye(len(s_image), dtype=torch.bool, device=s_image.device)
-        s_image, s_gene, for_image, for_gene = (
-            s.masked_fill(own, torch.finfo(s.dtype).min) for s in (s_image, s_gene, for_image, for_gene)
-        )
-    image_loss, image_entropy = soft_cross_entropy(s_image, for_image)
-    gene_loss, gene_entropy = soft_cross_entropy(s_gene, for_gene)
-    return (
-        alpha * image_loss + (1 - alpha) * gene_loss,
-        (alpha * image_entropy + (1 - alpha) * gene_entropy).detach(),
+    own = torch.eye(len(s_image), dtype=torch.bool, device=s_image.device)
+    active = (for_image != s_image)[~own].float().mean().detach()
+    second = s_gene if p.second_logits == "gene" else s_image
+    if p.mask_diagonal:
+        raw = p.alignment_targets == "raw"
+        low = torch.finfo(s_image.dtype).min
+        s_image, second = s_image.masked_fill(own, low), second.masked_fill(own, low)
+        for_image, for_gene = (s.masked_fill(own, 0.0 if raw else low) for s in (for_image, for_gene))
+    image_loss, image_entropy = soft_cross_entropy(s_image, for_image, p.alignment_targets == "raw")
+    gene_loss, gene_entropy = soft_cross_entropy(second, for_gene, p.alignment_targets == "raw")
+    return Aligned(
+        (1 - p.alpha) * image_loss + p.alpha * gene_loss,
+        ((1 - p.alpha) * image_entropy + p.alpha * gene_entropy).detach(),
+        active,
     )
 
 

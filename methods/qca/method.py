@@ -35,7 +35,7 @@ class QCA(ImageMethod):
 
         from ..images import validator
         from ..training import run, seeded
-        from .fitting import QCATraining, describe, warn_of_collapse
+        from .fitting import QCATraining, describe, warn
         from .network import initialise
 
         p = self.parameters
@@ -59,9 +59,9 @@ class QCA(ImageMethod):
                 validate=validate,
                 prepare=step.prepare,
                 monitor=step.monitor,
-                drop_last=p.alignment != "none",
+                drop_last=p.alignment != "none" or p.code_norm,  # both compare the spots of one batch
             )
-            warn_of_collapse(context)
+            warn(context, network, len(train))
             self._diagnostics: dict[str, NDArray[Any]] = describe(network, source)
 
     def predict(self, section: SealedSection) -> NDArray[np.float32]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -45,6 +47,9 @@ class QCANetwork(nn.Module):
             for i, (a, b) in enumerate(pairwise(mirrored))
         )
         self.register_buffer("gene_mean", torch.zeros(genes))
+        self.log_temperature = nn.Parameter(
+            torch.tensor(math.log(p.temperature)), requires_grad=p.learn_temperature and p.alignment != "none"
+        )
         self._centre = p.centre_genes
 
     @property
@@ -80,31 +85,90 @@ class QCANetwork(nn.Module):
         return levels[::-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.decode(self.quantiser(self.image_features(x))[0])[0]
+        return self.decode(self.quantiser(self.image_features(x)).features)[0]
 
 
 class Quantiser(nn.Module):
-    """GIFQ: Linear down, FSQ, Linear up; `none` is the identity (a Linear where the widths differ).
+    """GIFQ: image features (n, width) to the decoder's input (n, latent), through codes.
 
-    `forward` gives the decoder's input (n, latent) and the code indices int64 (n,), None for `none`.
+    LayerNorm, Linear into the space of the codes (the identity where all features are quantised), BatchNorm, FSQ or a
+    learned codebook, Linear up. The norms keep tanh out of its flat ends, where codes stop to move. `none` has no codes: the
+    features, with a Linear where the widths differ.
     """
 
     def __init__(self, width: int, latent: int, p: QCAParameters) -> None:
         super().__init__()
         self.fsq: FSQ | None = None
+        self.vq: nn.Module | None = None
+        self.norm: nn.Module = nn.LayerNorm(width) if p.feature_norm else nn.Identity()
         self.down: nn.Module = nn.Identity()
-        self.up: nn.Module = nn.Identity() if width == latent else nn.Linear(width, latent)
+        self.code_norm: nn.Module = nn.Identity()
+        space = width
         if p.quantizer != "none":
-            self.fsq = FSQ(p.fsq_levels, rounding=p.quantizer == "fsq")
-            self.down = nn.Linear(width, len(p.fsq_levels))
-            self.up = nn.Linear(len(p.fsq_levels), latent)
+            if p.quantize == "projection":
+                space = len(p.fsq_levels)
+                self.down = nn.Linear(width, space)
+            if p.code_norm:
+                self.code_norm = nn.BatchNorm1d(space)
+            if p.quantizer == "vq":
+                self.vq = codebook(space, p.codebook)
+            else:
+                levels = tuple(p.fsq_levels[i % len(p.fsq_levels)] for i in range(space))
+                self.fsq = FSQ(levels, rounding=p.quantizer == "fsq")
+        self.up: nn.Module = nn.Identity() if space == latent else nn.Linear(space, latent)
+
+    @property
+    def n_codes(self) -> int | None:
+        """Codes that there are, None without a quantiser."""
+        if self.vq is not None:
+            return int(self.vq.codebook_size)  # type: ignore[arg-type]
+        return None if self.fsq is None else self.fsq.n_codes
 
     @outside_autocast
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+    def code_space(self, features: Tensor) -> Tensor:
+        """What is quantised, float32 (n, dimensions)."""
+        return self.code_norm(self.down(self.norm(features)))
+
+    @outside_autocast
+    def forward(self, features: Tensor) -> Quantised:
+        z = self.code_space(features)
+        if self.vq is not None:
+            codes, index, commitment = self.vq(z)
+            return Quantised(self.up(codes), z, index, commitment.sum())
         if self.fsq is None:
-            return self.up(features), None
-        codes, index = self.fsq(self.down(features))
-        return self.up(codes), index
+            return Quantised(self.up(z), z)
+        codes, index = self.fsq(z)
+        return Quantised(self.up(codes), z, index)
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What the quantiser gives.
+
+    Attributes:
+        features: the decoder's input, (n, latent). z: what was quantised, (n, dimensions). index: of each spot's code,
+            int64 (n,), None without codes. commitment: the codebook's own loss (vq), which training adds.
+    """
+
+    features: Tensor
+    z: Tensor
+    index: Tensor | None = None
+    commitment: Tensor | None = None
+
+
+def codebook(dimensions: int, codes: int) -> nn.Module:
+    """A codebook trained by gradient (eq. 2 and 3; van den Oord et al. 2017), started at k-means of the first batch."""
+    from vector_quantize_pytorch import VectorQuantize
+
+    return VectorQuantize(
+        dim=dimensions,
+        codebook_size=codes,
+        kmeans_init=True,
+        learnable_codebook=True,
+        ema_update=False,
+        rotation_trick=False,
+        commitment_weight=1.0,
+    )
 
 
 def _layer(inputs: int, outputs: int, normalised: bool, last: bool) -> nn.Sequential:

@@ -42,24 +42,49 @@ class QCAParameters(TrainingParameters):
     augment: bool = Field(
         False, description="Eight symmetries of the patch in training; read by image_encoder=finetune."
     )
-    quantizer: Literal["fsq", "none", "bottleneck"] = Field(
-        "fsq", description="FSQ, or its ablations: the identity, and the same bottleneck without rounding."
+    feature_norm: bool = Field(
+        True, description="LayerNorm on the image features before the quantiser; the alignment reads them before it."
+    )
+    code_norm: bool = Field(
+        True,
+        description="BatchNorm on what is quantised, so that the bound of FSQ does not saturate; not with quantizer=none.",
+    )
+    quantizer: Literal["fsq", "vq", "none", "bottleneck"] = Field(
+        "fsq",
+        description="FSQ; a learned codebook (vq, eq. 2); or the ablations: the identity (none), and FSQ's bound without "
+        "its rounding (bottleneck).",
+    )
+    quantize: Literal["projection", "features"] = Field(
+        "projection",
+        description="What is quantised: a linear projection with a dimension for each of fsq_levels, or all image features "
+        "(Fig. 2b), which then take fsq_levels in turn.",
     )
     fsq_levels: Levels = Field(
         (8, 8, 8, 5, 5, 5), description="Levels of each FSQ dimension; their product is the number of codes."
     )
+    codebook: int = Field(512, ge=2, le=65_536, description="Codes of quantizer=vq.")
     alignment: Literal["asymmetric", "identical", "none"] = Field(
         "asymmetric",
         description="asymmetric: images towards softmax(min), genes towards softmax(max) of the two similarity "
         "matrices; identical: each towards the other's.",
     )
     alpha: float = Field(
-        0.1, ge=0, le=1, description="Weight of the alignment term named by alpha_weighs; the other has 1 - alpha."
+        0.1, ge=0, le=1, description="Weight of the alignment's gene term; its image term has 1 - alpha (eq. 1)."
     )
-    alpha_weighs: Literal["image", "gene"] = Field(
-        "image", description="Which alignment term alpha weighs; image is the first term of eq. (1)."
+    similarity: Literal["dot", "cosine", "centred", "standardised"] = Field(
+        "cosine",
+        description="Of two spots in one modality: dot product; cosine; cosine after the batch's mean is taken off; or that "
+        "with each matrix brought to mean 0 and sd 1 off its diagonal.",
     )
-    temperature: float = Field(0.1, gt=0, le=100, description="Divides the cosine similarities of the alignment.")
+    temperature: float = Field(0.1, gt=0, le=100, description="Divides the similarities of the alignment.")
+    learn_temperature: bool = Field(False, description="Train the temperature too, from that value on.")
+    alignment_targets: Literal["softmax", "raw"] = Field(
+        "softmax",
+        description="Targets of the cross-entropy: row softmaxes (Algorithm 1), or the bare matrices (eq. 1).",
+    )
+    second_logits: Literal["gene", "image"] = Field(
+        "gene", description="Logits of the alpha term: gene similarities (Algorithm 1), or the image's again (eq. 1)."
+    )
     detach_targets: bool = Field(True, description="Stop the gradient through the alignment's targets.")
     mask_diagonal: bool = Field(False, description="Leave a spot's similarity to itself out of the alignment.")
     recon_levels: Depths = Field(

@@ -135,8 +135,9 @@ def beats_controls(row: Row, rows: Sequence[Row]) -> bool | None:
 
 
 def remark(row: Row, rows: Sequence[Row]) -> str:
-    """What a reader must know beside the figures: failures, missing folds, an oracle, a method below a control."""
+    """What a reader must know beside the figures: failures, an oracle, a term without effect, a method below a control."""
     best = best_control(rows)
-    if row.status or best is None or beats_controls(row, rows) is not False:
-        return row.status
-    return f"not better than {best.title}"
+    said = [row.status, *row.findings]
+    if not row.status and best is not None and beats_controls(row, rows) is False:
+        said.append(f"not better than {best.title}")
+    return "; ".join(text for text in said if text)

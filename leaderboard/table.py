@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 HEADLINE = ("pcc_mg", "pcc_hvg", "pcc_heg", "pcc_all", "mse")
 RANKED_BY = "pcc_hvg"
+WITHOUT_EFFECT = "alignment without effect"  # how the warning of such a fit begins
 # Figures that every row names, null where the records lack them (a proportion target is never rounded).
 STANDARD = tuple(f"{name}{suffix}" for suffix in ("", "_unrounded", "_pooled") for name in HEADLINE)
 
@@ -115,6 +116,12 @@ class Row:
             )
             return f"incomplete: {folds}, {cells}"
         return {"oracle": "oracle: sees test counts", "external": "external: predicted elsewhere"}.get(self.kind, "")
+
+    @property
+    def findings(self) -> list[str]:
+        """Findings of fits that belong beside the figures, with the cells that they concern."""
+        cells = sum(any(warning.startswith(WITHOUT_EFFECT) for warning in record.warnings) for record in self.records)
+        return [f"{WITHOUT_EFFECT} in {cells} of {len(self.records)} cells"] if cells else []
 
     def figure(self, name: str) -> Figure:
         return self.figures.get(name, Figure())

@@ -176,3 +176,12 @@ def test_a_method_below_the_best_control_is_marked():
     assert marks == {"qca": False, "bleep": True, "ridge": None, "colour": None, "depth": None}
     assert remark(table.row("qca"), table.rows) == "not better than colour"
     assert remark(table.row("bleep"), table.rows) == ""
+
+
+def test_a_remark_tells_of_a_term_without_effect_and_in_how_many_cells():
+    warned = record(
+        "qca", "A", {"A1": {"pcc_hvg": 0.1}}, warnings=("alignment without effect: its gradient is 0.20 %",)
+    )
+    cells = [warned, record("qca", "B", {"B1": {"pcc_hvg": 0.1}}), *simple("colour", {"A": 0.3, "B": 0.3})]
+    [table] = summarise(cells)
+    assert remark(table.row("qca"), table.rows) == ("alignment without effect in 1 of 2 cells; not better than colour")

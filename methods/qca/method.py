@@ -26,7 +26,7 @@ class QCA(ImageMethod):
     """
 
     name = "qca"
-    version = 2
+    version = 3
     Parameters = QCAParameters
     network: QCANetwork
 

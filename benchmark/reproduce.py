@@ -69,7 +69,7 @@ def reproduce(
             "name another cell."
         )
     with tempfile.TemporaryDirectory(prefix="qbench-reproduce-") as runs:
-        task = _task(record, data_dir, encoder_weights, dataset, plugins, Path(runs))
+        task = task_of(record, data_dir, encoder_weights, dataset, plugins, Path(runs))
         reporter.start(1, 0)
         try:
             again = run_apart(task, lambda kind, values: reporter.cell_event(task, kind, values))
@@ -79,15 +79,15 @@ def reproduce(
     return _compare(record, again)
 
 
-def _task(
+def options_of(
     record: Record,
     data_dir: Path | None,
     encoder_weights: tuple[str, ...],
     dataset_name: str | None,
     plugins: tuple[str, ...],
     runs: Path,
-) -> CellTask:
-    cache = ArrayCache()
+) -> RunOptions:
+    """The options under which a run makes a record's cell, but for its method, protocol and sections."""
     encoder = record.encoder
     network = encoder is not None and encoder.weights != "none"
     if (
@@ -97,7 +97,7 @@ def _task(
         and record.method.name != "untrained"
     ):
         encoder_weights = ("random",)
-    options = RunOptions(
+    return RunOptions(
         dataset=dataset_name or record.protocol.dataset,
         data_dir=data_dir,
         target=record.protocol.target,
@@ -114,6 +114,23 @@ def _task(
         out=runs,
         plugin=plugins,
     )
+
+
+def task_of(
+    record: Record,
+    data_dir: Path | None,
+    encoder_weights: tuple[str, ...],
+    dataset_name: str | None,
+    plugins: tuple[str, ...],
+    runs: Path,
+) -> CellTask:
+    """What a run of today would do for a record's method, fold and seed, on the data at hand.
+
+    Raises:
+        ConfigurationError: sections or a fold that the data at hand lack.
+    """
+    cache = ArrayCache()
+    options = options_of(record, data_dir, encoder_weights, dataset_name, plugins, runs)
     dataset = open_dataset(options.dataset, data_dir, cache)
     known = {info.id: info.patient for info in dataset.sections}
     absent = [name for name in record.protocol.sections if name not in known]

@@ -17,6 +17,7 @@ from qbench.leaderboard.summarise import summarise
 
 from .leaderboard_factory import protocol, record, simple
 from .leaderboard_runs import make_runs
+from .needs import need
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")  # the last is what GitHub's machines have
 CHROMIUM = os.environ.get("QBENCH_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
@@ -30,27 +31,6 @@ FLAGS = [
     "--no-first-run",
 ]
 HOSTILE = "<script>alert(1)</script>"
-
-
-def need(found: object, otherwise: str) -> None:
-    """Skip where something is not there, but fail in CI: there a skip would hide that nothing was tested."""
-    if found:
-        return
-    (pytest.fail if os.environ.get("CI", "").lower() not in ("", "0", "false") else pytest.skip)(otherwise)
-
-
-@pytest.mark.parametrize(
-    ("ci", "outcome"),
-    [(None, "Skipped"), ("", "Skipped"), ("false", "Skipped"), ("true", "Failed"), ("1", "Failed")],
-)
-def test_a_missing_browser_is_skipped_here_and_fails_in_ci(monkeypatch, ci, outcome):
-    monkeypatch.delenv("CI", raising=False)
-    if ci is not None:
-        monkeypatch.setenv("CI", ci)
-    with pytest.raises(BaseException, match="no chromium") as caught:
-        need(None, "no chromium")
-    assert type(caught.value).__name__ == outcome
-    need("/usr/bin/chromium", "no chromium")
 
 
 @pytest.fixture(scope="module")

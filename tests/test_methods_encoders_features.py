@@ -17,6 +17,8 @@ from qbench.methods.encoders import features
 from qbench.methods.encoders.registry import EncoderSpec, card, names, parse_weights, resolve
 from qbench.methods.encoders.rgb import encode_rgb
 
+from .needs import need_openvino
+
 TINY = "test_resnet.r160_in1k"
 
 
@@ -127,7 +129,7 @@ def test_runtimes_agree_with_fp32_and_do_not_depend_on_the_batch(
     patches: NDArray[np.uint8], empty: ArrayCache, runtime: str
 ) -> None:
     if runtime.startswith("openvino"):
-        pytest.importorskip("openvino")
+        need_openvino()
     from qbench.methods.encoders.runtimes import open_runtime
 
     plain = features.open_features(_tiny("eager:fp32"), patches, "p", empty)
@@ -139,12 +141,15 @@ def test_runtimes_agree_with_fp32_and_do_not_depend_on_the_batch(
     assert np.allclose(alone[0], got[3], atol=1e-5 if spec.dtype == "fp32" else 0.02)
 
 
-def test_lite0_in_bf16_stays_close_because_its_front_is_fp32(
-    demo_patches: NDArray[np.uint8], empty: ArrayCache
+@pytest.mark.parametrize("runtime", ["eager:bf16", "openvino"])
+def test_lite0_stays_close_in_bf16_because_its_front_is_fp32_and_through_openvino(
+    demo_patches: NDArray[np.uint8], empty: ArrayCache, runtime: str
 ) -> None:
     from qbench.methods.encoders import runtimes
 
-    spec = resolve("efficientnet_lite0", device="cpu", runtime="eager:bf16")
+    if runtime == "openvino":
+        need_openvino()
+    spec = resolve("efficientnet_lite0", device="cpu", runtime=runtime)
     assert features.check_against_fp32(spec, runtimes.open_runtime(spec, 224), demo_patches, empty).cosine > 0.9993
     (entry,) = empty.entries()
     assert entry.kind == "encoder-check"
@@ -172,6 +177,7 @@ def test_a_runtime_that_is_off_is_refused_with_the_figure(patches: NDArray[np.ui
 
 def test_choices_follow_the_machine(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(machine, "_has_openvino", lambda: False)
+    machine._say_fp32.cache_clear()
     for flags, dtype in (({"avx2", "amx_bf16"}, "bf16"), ({"avx512_bf16"}, "bf16"), ({"avx2"}, "fp32")):
         monkeypatch.setattr(machine, "cpu_flags", lambda flags=flags: frozenset(flags))
         assert machine.choose_runtime("auto", "cpu") == ("eager", dtype)

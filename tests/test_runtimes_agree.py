@@ -1,11 +1,13 @@
 """No number hangs on what runs the encoder: HVG from fp32, bf16 and OpenVINO features, on every fold of both datasets.
 
-Slow: a CPU without bf16 instructions emulates it at some three patches a second.
+A CPU without bf16 instructions emulates them at some three patches a second, so there OpenVINO alone is held against fp32
+unless QBENCH_EMULATE_BF16 is set.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from qbench.datasets.target import clamp
 from qbench.leaderboard.record import PatchRecord
 from qbench.methods import registry
 from qbench.methods.encoders.registry import DEFAULT
+from qbench.methods.machine import cpu_flags
 from qbench.methods.method import FitContext
 
 from .needs import need_openvino
@@ -32,7 +35,8 @@ from .needs import need_openvino
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 PLAIN = "eager:fp32"
-OTHERS = ("eager:bf16", "openvino")
+BF16 = bool({"avx512_bf16", "amx_bf16"} & set(cpu_flags())) or "QBENCH_EMULATE_BF16" in os.environ
+OTHERS = ("openvino", *(["eager:bf16"] if BF16 else []))
 UNSEEDED = [  # controls that read images; the seed changes nothing of theirs
     name
     for name in registry.names()

@@ -44,7 +44,7 @@ class Overlap:
         """The finding in words; `first` and `second` say where the two stand."""
         return (
             f"{_named(self.first)} ({first}) and {_named(self.second)} ({second}) hold the same spots: {self.shared:,} of "
-            f"the {self.smaller:,} of the smaller one have equal counts in both"
+            f"the {self.smaller:,} compared in the smaller one have equal counts in both"
         )
 
 

@@ -100,7 +100,7 @@ def test_the_same_spots_under_two_patients_are_refused(
     assert isinstance(result.exception, IntegrityError)
     assert result.exception.exit_code == 3
     smaller = min(N, shared)
-    said = f"S0 (patient P0) and again (patient Q) hold the same spots: {shared} of the {smaller} of the smaller one"
+    said = f"S0 (patient P0) and again (patient Q) hold the same spots: {shared} of the {smaller} compared in the smaller one"
     assert str(result.exception).startswith(said)
 
     checked = run(app, ["data", "verify", str(card), "--json"])
@@ -129,7 +129,7 @@ def test_data_add_says_so(tmp_path: Path) -> None:
     (tmp_path / "patients.csv").write_text("section,patient\nS0,P0\nS1,P1\nS2,P2\nS3,P4\nS0_again,P3\n")
     result = run(app, ["data", "add", "in", "--name", "x", "--patients", "patients.csv"])
     assert result.exit_code == 3
-    said = "S0 (patient P0) and S0_again (patient P3) hold the same spots: 16 of the 16 of the smaller one"
+    said = "S0 (patient P0) and S0_again (patient P3) hold the same spots: 16 of the 16 compared in the smaller one"
     assert said in " ".join(result.output.split())
     assert (tmp_path / "x.yaml").is_file()
     # Nobody is named: they may be two people. One name for both: only a fold that parts the two is refused.

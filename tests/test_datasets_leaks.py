@@ -117,7 +117,7 @@ def test_ten_spots_or_a_twentieth_of_the_smaller_section_is_a_leak(n_shared, n, 
     (found,) = find_overlaps(data, clean.parts, own)
     assert found == Overlap(Part("A1"), Part("B1"), n_shared, min(n, other))
     if leaks:
-        with pytest.raises(IntegrityError, match=f": {n_shared} of the {min(n, other)} of the smaller"):
+        with pytest.raises(IntegrityError, match=f": {n_shared} of the {min(n, other)} compared in the smaller"):
             check_leaks(data, [clean], True, own)
     else:
         check_leaks(data, [clean], True, own)
@@ -148,7 +148,7 @@ def test_parts_of_one_section_count_as_sections(own):
         IntegrityError, match="far part of B1 \\(validation\\) and the near part of B1 \\(train\\)"
     ) as caught:
         check_leaks(data, [split], True, own)
-    assert ": 5 of the 8 of the smaller one" in str(caught.value)
+    assert ": 5 of the 8 compared in the smaller one" in str(caught.value)
     check_leaks(data, [fold(["B1"], ["C1"], ["A1"])], True, own)
 
 

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from ..datasets.cohort import Cohort, SealedSection
 from ..errors import MethodError
+from ..yaml_files import dotted, fault
 
 
 def _whole_numbers(value: object) -> object:
@@ -181,7 +182,14 @@ class Method(ABC):
                 f"Expected {cls.name} version {cls.version} in {directory}, "
                 f"found {header.get('name')} version {header.get('version')}; fit it again with this qbench."
             )
-        method = cls(cls.Parameters.model_validate(header["parameters"]))
+        try:
+            method = cls(cls.Parameters.model_validate(header.get("parameters")))
+        except ValidationError as error:
+            where, words = fault(error, cls.Parameters)
+            raise MethodError(
+                f"Expected the parameters of {cls.name} in {directory / 'method.json'}, but {dotted(where)}: {words} "
+                "Fit it again with this qbench."
+            ) from error
         method.genes = tuple(header["genes"])
         weights = directory / "model.safetensors"
         try:

@@ -11,7 +11,7 @@ import pytest
 import qbench
 from qbench.benchmark.options import RunOptions
 from qbench.benchmark.predict.fit import fit_model
-from qbench.errors import ConfigurationError, MethodError
+from qbench.errors import ConfigurationError, DataError
 from qbench.methods.controls.ridge import Colour
 
 from .datasets_sections import GENES, counts, grid, write_card, write_h5ad, write_image
@@ -75,5 +75,5 @@ def test_a_fitted_model_predicts_a_slide(card: Path, tmp_path: Path) -> None:
     assert data.layers["counts"].shape == (data.n_obs, 6)
     assert data.obsm["spatial"].max() <= 600
     assert list(tmp_path.iterdir()) == [tmp_path / "model"]
-    with pytest.raises(MethodError, match="make one with 'qbench fit'"):
+    with pytest.raises(DataError, match="make one with 'qbench fit'"):
         qbench.predict(tmp_path, card.parent / "S0.png", grid="50px")

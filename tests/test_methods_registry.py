@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from qbench.errors import ConfigurationError
+from qbench.errors import ConfigurationError, DataError, MethodError
 from qbench.methods import registry
 from qbench.methods.card import PROFILES, parameter_table
 from qbench.methods.controls.ridge import Ridge
@@ -98,3 +100,15 @@ def test_parsing_imports_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_saved_method_with_other_parameters_is_one_sentence(tmp_path: Path) -> None:
+    header = {"name": "knn", "version": registry.method_class("knn").version, "parameters": {"kk": 3}, "genes": ["A"]}
+    (tmp_path / "method.json").write_text(json.dumps(header))
+    with pytest.raises(
+        MethodError,
+        match=r"knn in .*method.json, but the file: There is no key named 'kk'. Did you mean 'k'",
+    ):
+        registry.load_method(tmp_path)
+    with pytest.raises(DataError, match=r"Expected a saved method in .*absent"):
+        registry.load_method(tmp_path / "absent")

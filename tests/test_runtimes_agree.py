@@ -54,7 +54,7 @@ class Board:
 
     def __init__(self, dataset: Dataset, options: RunOptions, cache: ArrayCache) -> None:
         self._dataset, self._cache = dataset, cache
-        self._settled = settle_protocol(options, dataset)
+        self._settled = settle_protocol(options, dataset, cache)
         self.folds = self._settled.folds
         self._inputs = functools.cache(self._prepare)
         self.hvg = functools.cache(self._hvg)

@@ -154,8 +154,8 @@ def test_a_section_listed_twice_has_the_same_content(tmp_path: Path) -> None:
     [
         ([], "lists no sections"),
         ([{"id": "S1", "file": "a.h5ad"}, {"id": "S1", "file": "b.h5ad"}], "lists S1 more than once"),
-        ([{"id": "S1"}], r"sections.0.file: Field required"),
-        ([{"id": "S1", "file": "a.h5ad", "mpp": 1}], r"sections.0.mpp: Extra inputs"),
+        ([{"id": "S1"}], r"sections.0.file: expected a value, found none"),
+        ([{"id": "S1", "file": "a.h5ad", "mpp": 1}], r"sections.0: There is no key named .mpp."),
     ],
 )
 def test_faults_of_a_card(tmp_path: Path, sections: list[dict], message: str) -> None:

@@ -36,7 +36,7 @@ def test_a_newer_schema_is_refused_even_where_it_would_validate(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 1}', "{"])
 def test_what_is_no_record_is_named(tmp_path, text):
-    with pytest.raises(ConfigurationError, match=r"record\.json.*delete its folder"):
+    with pytest.raises(ConfigurationError, match=r"record\.json.*Delete its folder"):
         read_record(write(tmp_path, text))
 
 

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from ..datasets.protocol import Protocol, rules
 from ..datasets.registry import card
-from ..leaderboard.record import PatchRecord, Record
+from ..leaderboard.record import Record
 from . import score
 from .changes import differences
 from .identity import trained_by
-from .plan import PATCH_SIZE
+from .plan import patch_of
 from .reproduce import options_of
 from .resolve import resolve_method
 
@@ -34,10 +34,9 @@ def outdated(record: Record) -> list[str]:
     resolved = resolve_method(
         record.method.label, options.profile, options.encoder, options.weights, "auto", options.device
     )
-    patch = PatchRecord(size=PATCH_SIZE, microns_per_pixel=options.microns_per_pixel)
     dataset = card(record.protocol.dataset)
     today = {
-        **trained_by(resolved, options, patch, options.precision, record.seed),
+        **trained_by(resolved, options, patch_of(options), options.precision, record.seed),
         "target": record.protocol.target,
         "scores": score.SCORE_VERSION,
         "rules": rules(dataset.markers, dataset.technical_genes),

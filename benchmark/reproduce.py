@@ -69,7 +69,7 @@ def reproduce(
             "name another cell."
         )
     with tempfile.TemporaryDirectory(prefix="qbench-reproduce-") as runs:
-        task = task_of(record, data_dir, encoder_weights, dataset, plugins, Path(runs))
+        task = task_of(record, options_of(record, data_dir, encoder_weights, dataset, plugins, Path(runs)))
         reporter.start(1, 0)
         try:
             again = run_apart(task, lambda kind, values: reporter.cell_event(task, kind, values))
@@ -116,22 +116,14 @@ def options_of(
     )
 
 
-def task_of(
-    record: Record,
-    data_dir: Path | None,
-    encoder_weights: tuple[str, ...],
-    dataset_name: str | None,
-    plugins: tuple[str, ...],
-    runs: Path,
-) -> CellTask:
-    """What a run of today would do for a record's method, fold and seed, on the data at hand.
+def task_of(record: Record, options: RunOptions) -> CellTask:
+    """What a run of today would do for a record's method, fold and seed, on the data at hand; `options`: see `options_of`.
 
     Raises:
         ConfigurationError: sections or a fold that the data at hand lack.
     """
     cache = ArrayCache()
-    options = options_of(record, data_dir, encoder_weights, dataset_name, plugins, runs)
-    dataset = open_dataset(options.dataset, data_dir, cache)
+    dataset = open_dataset(options.dataset, options.data_dir, cache)
     known = {info.id: info.patient for info in dataset.sections}
     absent = [name for name in record.protocol.sections if name not in known]
     if absent:
@@ -156,7 +148,13 @@ def task_of(
         )
     settled = Settled(protocol, folds, record.protocol.leaky, [], patients, spots)
     resolved = resolve_method(
-        record.method.label, options.profile, options.encoder, options.weights, options.runtime, options.device, plugins
+        record.method.label,
+        options.profile,
+        options.encoder,
+        options.weights,
+        options.runtime,
+        options.device,
+        options.plugin,
     )
     resolved = resolved.stepping_for(options.runtime, options.device, options.precision, folds, options.max_epochs)
     task = cell_task(options, resolved, dataset, settled, fold, record.seed, options.device, cache)

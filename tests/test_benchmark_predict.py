@@ -21,33 +21,18 @@ from qbench.benchmark.predict import grid as grids
 from qbench.benchmark.predict import output as outputs
 from qbench.benchmark.predict import slide as slides
 from qbench.benchmark.predict.fit import all_patients_fold, fit_model
-from qbench.benchmark.predict.grid import grid_points, parse_length
 from qbench.benchmark.predict.model import load_model, read_fit
 from qbench.benchmark.predict.slide import predict_slide
-from qbench.benchmark.predict.tissue import Overview, find_tissue, otsu, overview
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.cohort import SealedSection
-from qbench.datasets.images import open_image
 from qbench.datasets.registry import SectionInfo, open_dataset
 from qbench.errors import ConfigurationError, DataError
 from typer.testing import CliRunner
 
 from .datasets_sections import GENES, counts, grid, write_card, write_h5ad
+from .slide_images import stained, tiled
 
 SCALE = 0.5
-
-
-def stained(width: int, height: int, seed: int = 0) -> np.ndarray:
-    """Pink tissue of varying density in the middle half, glass around it."""
-    rng = np.random.default_rng(seed)
-    small = rng.uniform(0.25, 0.9, (height // 40 + 1, width // 40 + 1))
-    density = np.asarray(Image.fromarray(small.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
-    inside = np.zeros((height, width), bool)
-    inside[height // 4 : -height // 4, width // 4 : -width // 4] = True
-    glass = np.array([240.0, 238.0, 242.0])
-    stain = np.array([0.25, 0.9, 0.35])  # eosin and haematoxylin absorb green most
-    pixels = glass * np.exp(-np.where(inside, density, 0)[..., None] * stain)
-    return np.clip(pixels + rng.normal(0, 1.5, pixels.shape), 0, 255).astype(np.uint8)
 
 
 def write_image_of(pixels: np.ndarray, path: Path) -> None:
@@ -156,14 +141,6 @@ def test_a_grid_lies_on_tissue_only(model: Path, data: Path, tmp_path: Path) -> 
     assert len(found) < 0.5 * (700 / 40) * (600 / 40)
     assert set(np.unique(np.diff(np.unique(xy[:, 0]))).round(6)) == {40.0}
     assert found.uns["spatial"]["slide"]["images"]["hires"].shape == (600, 700, 3)
-
-
-def tiled(path: Path, pixels: np.ndarray, scale: float | None) -> Path:
-    resolution = {} if scale is None else {"resolution": (1e4 / scale, 1e4 / scale), "resolutionunit": "CENTIMETER"}
-    with tifffile.TiffWriter(path) as file:
-        file.write(pixels, tile=(128, 128), photometric="rgb", subifds=1, compression="deflate", **resolution)
-        file.write(pixels[::2, ::2], tile=(128, 128), photometric="rgb", subfiletype=1, compression="deflate")
-    return path
 
 
 def test_a_slide_is_read_by_region_and_states_its_own_scale(model: Path, data: Path, tmp_path: Path) -> None:
@@ -338,67 +315,6 @@ def test_the_command_line_and_maps(data: Path, tmp_path: Path) -> None:
     assert "counts" not in anndata.read_h5ad(output).layers  # proportions are no counts
     result = run(app, [*arguments, "--output", output, "--maps", "ERBB"])
     assert "Did you mean 'ERBB2'" in str(result.exception)
-
-
-def test_lengths() -> None:
-    assert parse_length("200um", 0.5) == 400
-    assert parse_length(" 290 px ", None) == 290
-    with pytest.raises(ConfigurationError, match="needs the slide's microns per pixel"):
-        parse_length("200µm", None)
-
-
-def test_otsu_against_a_plain_search() -> None:
-    values = np.concatenate(
-        [np.random.default_rng(0).normal(40, 8, 500), np.random.default_rng(1).normal(160, 20, 300)]
-    )
-    values = np.clip(values, 0, 255).astype(np.float32)
-
-    def between(threshold: float) -> float:
-        low, high = values[values < threshold], values[values >= threshold]
-        return len(low) * len(high) * (np.floor(low).mean() - np.floor(high).mean()) ** 2
-
-    best = max(range(int(values.min()) + 1, int(values.max())), key=between)
-    assert between(otsu(values)) == pytest.approx(between(best), rel=1e-3)
-
-
-def test_shares_of_tissue_are_those_of_the_windows() -> None:
-    tissue = np.zeros((10, 20), bool)
-    tissue[:, :8] = True
-    small = Overview(np.zeros((10, 20, 3), np.uint8), 10.0, tissue)
-    shares = small.share(np.array([[40.0, 50], [80, 50], [150, 50], [0, 0]]), 40)
-    assert shares.tolist() == [1, 0.5, 0, 0.25]  # the last window lies by three quarters outside
-
-
-def test_a_pyramid_and_its_full_image_have_the_same_tissue(tmp_path: Path) -> None:
-    pixels = stained(3200, 2400)
-    slide = overview(open_image(tiled(tmp_path / "s.tif", pixels, None)))
-    Image.fromarray(pixels).save(tmp_path / "s.png")
-    whole = overview(open_image(tmp_path / "s.png"))
-    assert (slide.factor, whole.factor) == (4.0, 3.0) or slide.factor <= 4
-    assert slide.tissue.mean() == pytest.approx(0.25, abs=0.01)
-    assert whole.tissue.mean() == pytest.approx(0.25, abs=0.01)
-
-
-def test_black_borders_and_dust_are_not_tissue() -> None:
-    pixels = stained(400, 400)
-    pixels[:40] = 3
-    pixels[60:63, 60:63] = (150, 40, 120)
-    mask = find_tissue(pixels)
-    assert not mask[:38].any()
-    assert not mask[55:70, 55:70].any()
-    assert mask[150:250, 150:250].all()
-
-
-@pytest.mark.real
-def test_the_grid_on_a_real_section_lies_where_its_spots_were(her2st_dir: Path) -> None:
-    section = open_dataset("her2st", her2st_dir, ArrayCache()).load("C4")
-    assert section.image is not None
-    assert section.pixel_xy is not None
-    image = open_image(section.image)
-    small = overview(image)
-    assert (small.share(section.pixel_xy, 224) >= grids.TISSUE).mean() > 0.95
-    points = grid_points(image.size, 200 / section.microns_per_pixel, 224, small)
-    assert abs(len(points) / section.n_spots - 1) < 0.1
 
 
 # --- a slide larger than memory -------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from qbench.benchmark.cell import run_cell
 from qbench.benchmark.environment import describe_environment
 from qbench.benchmark.freshness import outdated
-from qbench.benchmark.reproduce import task_of
+from qbench.benchmark.reproduce import options_of, task_of
 from qbench.leaderboard.committed import AGAIN, read_committed
 from qbench.leaderboard.record import Record
 from qbench.methods.controls.mean import Mean
@@ -39,7 +39,7 @@ def test_a_run_of_today_would_read_every_committed_record(committed, dataset, re
     assert len(records) > 20
     absent = importlib.util.find_spec("openvino") is None
     asked = [r for r in records if not (absent and r.encoder is not None and r.encoder.runtime == "openvino")]
-    other = [r.method.label for r in asked if task_of(r, folder, (), None, (), tmp_path).cell != r.cell]
+    other = [r.method.label for r in asked if task_of(r, options_of(r, folder, (), None, (), tmp_path)).cell != r.cell]
     assert other == [], AGAIN
     if len(asked) < len(records):
         pytest.skip(f"{len(records) - len(asked)} records were made with openvino, which is not installed here")
@@ -53,7 +53,7 @@ def test_a_cheap_record_is_made_again_value_for_value(committed, name, demo, tmp
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", ""))  # run_cell sets it
     threads = torch.get_num_threads()
     try:
-        again = run_cell(task_of(record, None, (), None, (), tmp_path))
+        again = run_cell(task_of(record, options_of(record, None, (), None, (), tmp_path)))
     finally:
         torch.set_num_threads(threads)
     due, found = told(record), told(again)
@@ -88,7 +88,7 @@ def flat(value: Any, path: str = "") -> Any:
 
 def as_of_today(record: Record, tmp_path: Path) -> Record:
     """A committed record with the identity that a run of today gives it."""
-    task = task_of(record, None, (), None, (), tmp_path)
+    task = task_of(record, options_of(record, None, (), None, (), tmp_path))
     protocol = {"hash": task.protocol.hash, "definition": task.protocol.model_dump(mode="json")}
     changes = {"identity": task.identity, "cell": task.cell, "protocol": record.protocol.model_copy(update=protocol)}
     return record.model_copy(update=changes)

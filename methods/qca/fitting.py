@@ -157,12 +157,11 @@ def describe(network: QCANetwork, source: ImageSource, sample: int = 2000) -> di
         images = (network.image_features(source.ready(source.prepare(part), training=False)) for part in parts)
         z = torch.cat([quantiser.code_space(image) for image in images])
         rows = torch.linspace(0, len(source) - 1, min(sample, len(source))).long().to(z.device)
+        rounded, index, _ = quantiser.codes_of(z)
+        assert index is not None
+        bounded = z[rows]
         if quantiser.fsq is not None:
-            rounded, index = quantiser.fsq(z)
-            bounded = FSQ(quantiser.fsq.levels, rounding=False).to(z.device)(z[rows])[0]
-        else:
-            assert quantiser.vq is not None
-            (rounded, index, _), bounded = quantiser.vq(z), z[rows]
+            bounded = FSQ(quantiser.fsq.levels, rounding=False).to(z.device)(bounded)[0]
         arrays |= {"sample_code": index[rows], "sample_bounded": bounded, "sample_rounded": rounded[rows]}
         arrays["codes"], arrays["code_counts"] = torch.unique(index, return_counts=True)
     return {

@@ -130,15 +130,18 @@ class Quantiser(nn.Module):
         return self.code_norm(self.down(self.norm(features)))
 
     @outside_autocast
-    def forward(self, features: Tensor) -> Quantised:
-        z = self.code_space(features)
+    def codes_of(self, z: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Codes of z in the space that is quantised, their indices, and the codebook's own loss; z itself without codes."""
         if self.vq is not None:
             codes, index, commitment = self.vq(z)
-            return Quantised(self.up(codes), z, index, commitment.sum())
-        if self.fsq is None:
-            return Quantised(self.up(z), z)
-        codes, index = self.fsq(z)
-        return Quantised(self.up(codes), z, index)
+            return codes, index, commitment.sum()
+        return (z, None, None) if self.fsq is None else (*self.fsq(z), None)
+
+    @outside_autocast
+    def forward(self, features: Tensor) -> Quantised:
+        z = self.code_space(features)
+        codes, index, commitment = self.codes_of(z)
+        return Quantised(self.up(codes), z, index, commitment)
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,10 @@ def run(
 
     from ..leaderboard.export import tables_csv
     from ..leaderboard.summarise import summarise
-    from .options import RunOptions, read_options
-    from .plan import make_plan
-    from .report import make_reporter
-    from .run import execute
+    from .engine.plan import make_plan
+    from .engine.reporter import make_reporter
+    from .engine.run import execute
+    from .settings import RunOptions, read_options
 
     for name in options:
         if name not in RunOptions.model_fields:

@@ -17,7 +17,7 @@ from ..methods.method import Method
 from ..methods.registry import METHODS, register
 
 if TYPE_CHECKING:
-    from .resolve import ResolvedMethod
+    from .engine.resolve import ResolvedMethod
 
 
 def load_plugins(plugins: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from qbench import registries
-from qbench.benchmark import metrics
+from qbench.benchmark.scoring import plugin_metrics as metrics
 from qbench.methods.encoders import registry as encoders
 
 # A package that leaves a note when it is imported, and then fails.

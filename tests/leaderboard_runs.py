@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from qbench.benchmark.result import CellResult, SectionResult
-from qbench.benchmark.store import write_cell
+from qbench.benchmark.engine.result import CellResult, SectionResult
+from qbench.benchmark.engine.store import write_cell
 from qbench.datasets.cohort import SealedSection
 from qbench.datasets.panel import choose_panel
 from qbench.datasets.registry import card

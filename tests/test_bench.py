@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from qbench.benchmark.bench import catalogue, encode, measure, retrieve, score, simulated, train
-from qbench.benchmark.commands import bench as command
+from qbench.benchmark.cli import bench as command
+from qbench.benchmark.timing import catalogue, encode, measure, retrieve, score, simulated, train
 from qbench.errors import ConfigurationError
 from qbench.methods import machine
 from typer import Typer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from qbench.benchmark.ablate import (
+from qbench.benchmark.sweep.ablation import (
     Ablated,
     AblatedTable,
     Block,

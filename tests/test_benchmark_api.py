@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import qbench
-from qbench.benchmark.options import RunOptions
 from qbench.benchmark.predict.fit import fit_model
+from qbench.benchmark.settings import RunOptions
 from qbench.errors import ConfigurationError, DataError
 from qbench.methods.controls.ridge import Colour
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from qbench.benchmark.check import CheckResult, check_method
-from qbench.benchmark.main import app
-from qbench.benchmark.tiny import GENES, SPOTS, make_tiny
+from qbench.benchmark.cli.entry import app
+from qbench.benchmark.contract.check import CheckResult, check_method
+from qbench.benchmark.contract.tiny import GENES, SPOTS, make_tiny
 from qbench.datasets.cohort import SealedSection
 from qbench.errors import ConfigurationError
 from qbench.methods.controls.mean import Mean

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from qbench.benchmark.ray_session import check_cluster
+from qbench.benchmark.engine.ray_session import check_cluster
 from qbench.errors import ConfigurationError
 
 from .tiny_her2st import make as make_tiny
 
-QBENCH = [sys.executable, "-c", "from qbench.benchmark.main import main; main()"]
+QBENCH = [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()"]
 RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
 Hashes = dict[str, tuple[str | None, str | None]]  # of predictions and scores, by cell
 DATA = ["--dataset", "her2st", "--data-dir", "data", "--no-images", "--plugin", "plugin.py:Slow", "-m", "slow"]
@@ -256,7 +256,7 @@ def test_no_cluster_at_the_address_is_one_sentence(place: Path) -> None:
 
 
 def test_something_else_at_the_address_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qbench.benchmark.ray_session.JOIN_SECONDS", 6.0)
+    monkeypatch.setattr("qbench.benchmark.engine.ray_session.JOIN_SECONDS", 6.0)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

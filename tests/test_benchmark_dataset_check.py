@@ -12,9 +12,9 @@ import pytest
 import tifffile
 import yaml
 from PIL import Image
-from qbench.benchmark.dataset_check import check_dataset
-from qbench.benchmark.main import app
+from qbench.benchmark.cli.entry import app
 from qbench.datasets.cache import ArrayCache
+from qbench.datasets.check import check_dataset
 from qbench.errors import ConfigurationError, DataError
 from typer.testing import CliRunner
 
@@ -118,7 +118,7 @@ def test_verify_tells_what_is_wrong_and_exits_three(tmp_path: Path) -> None:
 
 
 def test_fetch_leaves_a_complete_folder_alone(tmp_path: Path, her2st_dir: Path) -> None:
-    from qbench.benchmark.commands.data import _complete
+    from qbench.benchmark.cli.data import _complete
 
     assert not _complete("her2st", her2st_dir)  # its images are not all there
     assert not _complete("her2st", tmp_path)

@@ -9,12 +9,12 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from qbench.benchmark.cell import run_cell
-from qbench.benchmark.external import score_predictions
-from qbench.benchmark.external_table import read_predictions
-from qbench.benchmark.main import app
-from qbench.benchmark.options import RunOptions
-from qbench.benchmark.plan import make_plan
+from qbench.benchmark.cli.entry import app
+from qbench.benchmark.engine.cell import run_cell
+from qbench.benchmark.engine.plan import make_plan
+from qbench.benchmark.external.score import score_predictions
+from qbench.benchmark.external.table import read_predictions
+from qbench.benchmark.settings import RunOptions
 from qbench.errors import ConfigurationError, DataError, IntegrityError
 from qbench.leaderboard.record import Record, find_records
 from typer.testing import CliRunner

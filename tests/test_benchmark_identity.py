@@ -12,16 +12,18 @@ import anndata
 import numpy as np
 import pytest
 import yaml
-from qbench.benchmark import identity, metrics, score
-from qbench.benchmark import plan as plans
-from qbench.benchmark.cell import run_cell
-from qbench.benchmark.changes import differences
-from qbench.benchmark.external import score_predictions
-from qbench.benchmark.metrics import Metric
-from qbench.benchmark.options import RunOptions
-from qbench.benchmark.plan import Plan, make_plan
+from qbench.benchmark.engine import identity
+from qbench.benchmark.engine import plan as plans
+from qbench.benchmark.engine.cell import run_cell
+from qbench.benchmark.engine.changes import differences
+from qbench.benchmark.engine.plan import Plan, make_plan
+from qbench.benchmark.external.score import score_predictions
 from qbench.benchmark.predict import fit as fits
 from qbench.benchmark.predict.fit import fit_model
+from qbench.benchmark.scoring import metrics as score
+from qbench.benchmark.scoring import plugin_metrics as metrics
+from qbench.benchmark.scoring.plugin_metrics import Metric
+from qbench.benchmark.settings import RunOptions
 from qbench.benchmark.sweep.run import sweep_identity
 from qbench.benchmark.sweep.space import read_space
 from qbench.benchmark.sweep.state import SweepOptions

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from qbench.benchmark.main import app
+from qbench.benchmark.cli.entry import app
 from qbench.errors import DataError, IntegrityError, QbenchError
 from qbench.leaderboard.record import read_record
 from typer.testing import CliRunner

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from qbench.benchmark.main import app
+from qbench.benchmark.cli.entry import app
 from qbench.errors import QbenchError
 from typer.testing import CliRunner
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from qbench.benchmark.main import app, main
+from qbench.benchmark.cli.entry import app, main
 from qbench.benchmark.predict.maps import write_maps
 from qbench.benchmark.sweep.trial import trial_name
 from qbench.datasets.cache import ArrayCache

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from qbench.benchmark.options import RunOptions, read_options
+from qbench.benchmark.settings import RunOptions, read_options
 from qbench.errors import ConfigurationError
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qbench.benchmark.options import RunOptions, read_options
+from qbench.benchmark.settings import RunOptions, read_options
 from qbench.methods.encoders import registry as encoders
 
 from .datasets_sections import counts, grid, write_card, write_h5ad, write_image
@@ -20,7 +20,7 @@ from .test_benchmark_cluster import Node, two_nodes
 
 __all__ = ["two_nodes"]
 
-QBENCH = [sys.executable, "-c", "from qbench.benchmark.main import main; main()"]
+QBENCH = [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()"]
 PLUGIN = '''
 from pathlib import Path
 import numpy as np

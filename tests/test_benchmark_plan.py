@@ -6,11 +6,11 @@ import csv
 from pathlib import Path
 
 import pytest
-from qbench.benchmark.export import export_protocol
-from qbench.benchmark.options import RunOptions
-from qbench.benchmark.plan import make_plan
-from qbench.benchmark.report import Quiet
-from qbench.benchmark.run import execute
+from qbench.benchmark.engine.plan import make_plan
+from qbench.benchmark.engine.reporter import Quiet
+from qbench.benchmark.engine.run import execute
+from qbench.benchmark.external.export import export_protocol
+from qbench.benchmark.settings import RunOptions
 from qbench.errors import ConfigurationError, IntegrityError
 from qbench.methods import machine
 from rich.console import Console

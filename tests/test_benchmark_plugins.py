@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qbench.benchmark.cell import run_cell
-from qbench.benchmark.main import app
-from qbench.benchmark.options import RunOptions
-from qbench.benchmark.plan import make_plan
+from qbench.benchmark.cli.entry import app
+from qbench.benchmark.engine.cell import run_cell
+from qbench.benchmark.engine.plan import make_plan
+from qbench.benchmark.engine.verify import verify
 from qbench.benchmark.plugins import load_plugins
-from qbench.benchmark.verify import verify
+from qbench.benchmark.settings import RunOptions
 from qbench.errors import ConfigurationError
 from qbench.leaderboard.record import Record
 from qbench.methods.encoders import registry as encoders

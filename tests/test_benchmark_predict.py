@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from qbench.benchmark.inputs import prepare
-from qbench.benchmark.main import app
-from qbench.benchmark.options import RunOptions
+from qbench.benchmark.cli.entry import app
+from qbench.benchmark.engine.inputs import prepare
 from qbench.benchmark.predict import grid as grids
 from qbench.benchmark.predict import output as outputs
 from qbench.benchmark.predict import slide as slides
 from qbench.benchmark.predict.fit import all_patients_fold, fit_model
 from qbench.benchmark.predict.model import load_model, read_fit
 from qbench.benchmark.predict.slide import predict_slide
+from qbench.benchmark.settings import RunOptions
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.cohort import SealedSection
 from qbench.datasets.registry import SectionInfo, open_dataset

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from qbench.benchmark.process import ProcessDied, events
+from qbench.benchmark.engine.process import ProcessDied, events
 
 TARGETS = """
 import os, signal

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qbench.benchmark import reproduce as module
-from qbench.benchmark.options import RunOptions
-from qbench.benchmark.plan import make_plan
-from qbench.benchmark.report import Quiet
-from qbench.benchmark.reproduce import Reproduction, reproduce
-from qbench.benchmark.run import execute
-from qbench.benchmark.task import CellTask
+from qbench.benchmark.engine import reproduce as module
+from qbench.benchmark.engine.plan import make_plan
+from qbench.benchmark.engine.reporter import Quiet
+from qbench.benchmark.engine.reproduce import Reproduction, reproduce
+from qbench.benchmark.engine.run import execute
+from qbench.benchmark.engine.task import CellTask
+from qbench.benchmark.settings import RunOptions
 from qbench.errors import ConfigurationError
 from qbench.leaderboard.record import Record
 from rich.console import Console

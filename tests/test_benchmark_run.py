@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qbench.benchmark.store import clean
+from qbench.benchmark.engine.store import clean
 
 from .tiny_her2st import make as make_tiny
 
-QBENCH = [sys.executable, "-c", "from qbench.benchmark.main import main; main()"]
+QBENCH = [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()"]
 
 PLUGIN = '''
 import os, time
@@ -155,8 +155,8 @@ def test_a_saved_method_loaded_elsewhere_predicts_the_same_bits(place):
     code = f"""
 import numpy as np, anndata
 from pathlib import Path
-from qbench.benchmark.cell import seal
-from qbench.benchmark.inputs import prepare
+from qbench.benchmark.engine.cell import seal
+from qbench.benchmark.engine.inputs import prepare
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.folds import Part
 from qbench.datasets.registry import open_dataset

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from qbench.benchmark.score import chosen_on_test, entropy, figures, gene_scores
+from qbench.benchmark.scoring.metrics import chosen_on_test, entropy, figures, gene_scores
 from qbench.datasets.panel import GenePanel
 from scipy.stats import pearsonr
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qbench.benchmark import ablate
-from qbench.benchmark import run as run_module
-from qbench.benchmark.cell import run_cell
-from qbench.benchmark.options import RunOptions
-from qbench.benchmark.plan import make_plan
+from qbench.benchmark.engine import run as run_module
+from qbench.benchmark.engine.cell import run_cell
+from qbench.benchmark.engine.plan import make_plan
+from qbench.benchmark.engine.reporter import Quiet
+from qbench.benchmark.engine.reproduce import reproduce
+from qbench.benchmark.engine.run import execute
 from qbench.benchmark.predict.fit import fit_model
-from qbench.benchmark.report import Quiet
-from qbench.benchmark.reproduce import reproduce
-from qbench.benchmark.run import execute
+from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.sweep import ablation as ablate
 from qbench.errors import MethodError
 from qbench.leaderboard.reported import Claim, ReportedRow, read_reported
 from rich.console import Console
@@ -131,7 +131,7 @@ def test_a_trial_gets_the_training_side_of_its_fold_and_a_cell_the_chosen_point(
     """In real processes: two points in each of two folds, two seeds of the untuned and of the chosen configuration."""
     here = spy.parent
     (here / "space.yaml").write_text("method: spy\nparameters:\n  shift: {choice: [2.0, 0.0]}\n")
-    command = [sys.executable, "-c", "from qbench.benchmark.main import main; main()", "sweep", "spy", "--dataset", card,
+    command = [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()", "sweep", "spy", "--dataset", card,
                "--data-dir", card.parent, "--plugin", f"{spy}:Spy", "--space", "space.yaml", "--search", "grid",
                "--sections", "C1,D1", "--seeds", "3,1", "--concurrent", "2"]  # fmt: skip
     env = {**os.environ, "QBENCH_DATA": str(card.parent), "RAY_AUTH_MODE": "disabled"}

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from qbench.benchmark.ray_session import check_cluster
+from qbench.benchmark.engine.ray_session import check_cluster
 from qbench.benchmark.sweep.final import choose
 from qbench.benchmark.sweep.search import PerFold
 from qbench.benchmark.sweep.trial import TrialResult
@@ -25,7 +25,7 @@ from qbench.errors import ConfigurationError
 
 from .tiny_her2st import make as make_tiny
 
-QBENCH = [sys.executable, "-c", "from qbench.benchmark.main import main; main()"]
+QBENCH = [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()"]
 RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
 
 # Predicts the training mean, off by 5 * shrink up and down in turn, which adds about 25 * shrink ** 2 to the MSE.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qbench.benchmark.inputs import PreparedInputs
+from qbench.benchmark.engine.inputs import PreparedInputs
 from qbench.benchmark.sweep.view import FoldView, open_view, write_view
 from qbench.datasets.cohort import Cohort
 from qbench.errors import MethodError

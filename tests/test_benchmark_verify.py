@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from qbench.benchmark.cell import run_cell
-from qbench.benchmark.main import app
-from qbench.benchmark.options import RunOptions
-from qbench.benchmark.plan import make_plan
-from qbench.benchmark.verify import verify
+from qbench.benchmark.cli.entry import app
+from qbench.benchmark.engine.cell import run_cell
+from qbench.benchmark.engine.plan import make_plan
+from qbench.benchmark.engine.verify import verify
+from qbench.benchmark.settings import RunOptions
 from qbench.datasets.hashing import canonical_hash
 from qbench.errors import ConfigurationError
 from typer.testing import CliRunner

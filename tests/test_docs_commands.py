@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import tifffile
 import typer
-from qbench.benchmark.main import app
+from qbench.benchmark.cli.entry import app
 
 from .datasets_sections import counts, grid, write_h5ad
 from .test_benchmark_predict import stained, write_image_of

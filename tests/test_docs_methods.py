@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from qbench.benchmark.method_page import method_markdown
+from qbench.benchmark.cli.method_page import method_markdown
 from qbench.methods import registry
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "methods"

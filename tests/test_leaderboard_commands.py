@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from qbench.benchmark.main import app
+from qbench.benchmark.cli.entry import app
 from qbench.leaderboard.ceiling import table_ceiling
 from qbench.leaderboard.record import find_records
 from qbench.leaderboard.stored import folders_by_cell

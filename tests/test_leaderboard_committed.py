@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qbench.benchmark.verify import check_record
+from qbench.benchmark.engine.verify import check_record
 from qbench.errors import IntegrityError
 from qbench.leaderboard.committed import AGAIN, DIGESTS, changed, commit, digest, read_committed, stamp
 from qbench.leaderboard.render import render

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qbench.benchmark.cell import run_cell
-from qbench.benchmark.environment import describe_environment
-from qbench.benchmark.freshness import outdated
-from qbench.benchmark.reproduce import options_of, task_of
+from qbench.benchmark.engine.cell import run_cell
+from qbench.benchmark.engine.environment import describe_environment
+from qbench.benchmark.engine.freshness import outdated
+from qbench.benchmark.engine.reproduce import options_of, task_of
 from qbench.leaderboard.committed import AGAIN, read_committed
 from qbench.leaderboard.record import Record
 from qbench.methods.controls.mean import Mean

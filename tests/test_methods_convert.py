@@ -16,7 +16,7 @@ import torch
 import torchvision
 from click.testing import Result
 from PIL import Image
-from qbench.benchmark.main import app
+from qbench.benchmark.cli.entry import app
 from qbench.benchmark.predict.converted import convert_model
 from qbench.benchmark.predict.model import read_fit
 from qbench.datasets.cohort import SealedSection

@@ -9,7 +9,7 @@ import pytest
 import torch
 from qbench.errors import ConfigurationError
 from qbench.methods import registry
-from qbench.methods.images import FeatureSource
+from qbench.methods.images.sources import FeatureSource
 from qbench.methods.method import FitContext
 from qbench.methods.qca.fitting import QCATraining, warn
 from qbench.methods.qca.fsq import FSQ

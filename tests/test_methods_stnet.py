@@ -8,7 +8,7 @@ import torch
 from qbench.errors import MethodError
 from qbench.methods import registry
 from qbench.methods.encoders.build import build_network
-from qbench.methods.images import PatchSource, symmetries
+from qbench.methods.images.sources import PatchSource, symmetries
 from qbench.methods.method import FitContext, Inputs
 from qbench.methods.stnet.method import channel_statistics
 from qbench.methods.stnet.network import STNetNetwork, initialise

@@ -11,7 +11,7 @@ import torch
 from qbench.errors import MethodError
 from qbench.methods import training
 from qbench.methods.checkpoint import NAME
-from qbench.methods.images import PatchSource, random_symmetry, symmetries
+from qbench.methods.images.sources import PatchSource, random_symmetry, symmetries
 from qbench.methods.memory import memory_named
 from qbench.methods.method import FitContext
 from qbench.methods.training import TrainingParameters, from_arrays, run, seeded, to_arrays

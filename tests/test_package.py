@@ -27,7 +27,7 @@ def test_commands_that_only_tell_import_nothing_heavy(arguments):
     code = (
         "import sys\n"
         f"sys.argv = ['qbench', *{arguments!r}]\n"
-        "from qbench.benchmark.main import main\n"
+        "from qbench.benchmark.cli.entry import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])\n"
     )
@@ -36,7 +36,7 @@ def test_commands_that_only_tell_import_nothing_heavy(arguments):
 
 
 def test_a_wrong_word_gives_one_sentence_and_exit_code_2():
-    code = "from qbench.benchmark.main import main; main()"
+    code = "from qbench.benchmark.cli.entry import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "run", "--methods", "qcaa"], capture_output=True, text=True, timeout=120
     )

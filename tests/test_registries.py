@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from qbench import registries
-from qbench.benchmark.main import app
-from qbench.benchmark.metrics import METRICS, left_out, load_metric, metrics
-from qbench.benchmark.options import RunOptions
-from qbench.benchmark.plan import make_plan
+from qbench.benchmark.cli.entry import app
+from qbench.benchmark.engine.plan import make_plan
+from qbench.benchmark.scoring.plugin_metrics import METRICS, left_out, load_metric, metrics
+from qbench.benchmark.settings import RunOptions
 from qbench.datasets import registry as datasets
 from qbench.datasets.cache import ArrayCache
 from qbench.errors import ConfigurationError
@@ -247,7 +247,7 @@ def test_a_run_beside_broken_packages_of_all_kinds(tmp_path: Path) -> None:
 
     def qbench(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", "from qbench.benchmark.main import main; main()", *arguments],
+            [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()", *arguments],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(site), "QBENCH_CACHE": str(tmp_path / "cache")},
             capture_output=True,

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qbench.benchmark.cell import open_cohort, seal
-from qbench.benchmark.inputs import PreparedInputs, prepare
-from qbench.benchmark.options import RunOptions
-from qbench.benchmark.panels import open_panel
-from qbench.benchmark.plan import PATCH_SIZE, settle_protocol
-from qbench.benchmark.resolve import resolve_method
-from qbench.benchmark.result import CellResult, SectionResult
+from qbench.benchmark.engine.cell import open_cohort, seal
+from qbench.benchmark.engine.inputs import PreparedInputs, prepare
+from qbench.benchmark.engine.panels import open_panel
+from qbench.benchmark.engine.plan import PATCH_SIZE, settle_protocol
+from qbench.benchmark.engine.resolve import resolve_method
+from qbench.benchmark.engine.result import CellResult, SectionResult
+from qbench.benchmark.settings import RunOptions
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.folds import Fold
 from qbench.datasets.registry import Dataset

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, ValidationError
-from qbench.benchmark.ablate import Ablation
-from qbench.benchmark.main import app
-from qbench.benchmark.options import RunOptions, read_options
+from qbench.benchmark.cli.entry import app
+from qbench.benchmark.settings import RunOptions, read_options
+from qbench.benchmark.sweep.ablation import Ablation
 from qbench.benchmark.sweep.space import Space, read_space
 from qbench.benchmark.sweep.state import SweepOptions
 from qbench.datasets.protocol import ProtocolFile, read_protocol

@@ -10,7 +10,7 @@ from ...errors import ConfigurationError
 from ...leaderboard.record import PatchRecord
 from ...methods.convert import convert
 from ...methods.registry import spec
-from ..plan import PATCH_SIZE
+from ..engine.plan import PATCH_SIZE
 from .model import FitRecord, PanelRecord, check_place, write_model
 
 

@@ -16,13 +16,13 @@ from ...datasets.registry import SectionInfo
 from ...errors import ConfigurationError, MethodError
 from ...methods.machine import choose_precision, resolve_device
 from ...methods.method import FitContext
-from ..cell import open_cohort
-from ..identity import contents_of, identity_of, read_spots, trained_by
-from ..inputs import Progress, prepare
-from ..options import RunOptions
-from ..panels import open_panel
-from ..plan import available_cores, choose_sections, open_data, patch_of
-from ..resolve import ResolvedMethod, resolve_method
+from ..engine.cell import open_cohort
+from ..engine.identity import contents_of, identity_of, read_spots, trained_by
+from ..engine.inputs import Progress, prepare
+from ..engine.panels import open_panel
+from ..engine.plan import available_cores, choose_sections, open_data, patch_of
+from ..engine.resolve import ResolvedMethod, resolve_method
+from ..settings import RunOptions
 from .model import FitRecord, PanelRecord, check_place, write_model
 
 Epoch = Callable[[int, Mapping[str, float]], bool]

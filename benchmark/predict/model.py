@@ -19,14 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ...datasets.cohort import SealedSection
 from ...datasets.hashing import canonical_hash, plain_sha256
 from ...errors import ConfigurationError, DataError, MethodError
+from ...files import write_text
 from ...leaderboard.record import PatchRecord
 from ...methods.encoders.registry import EncoderSpec, Weights, resolve
 from ...methods.machine import resolve_device
 from ...methods.method import Inputs, Method
 from ...methods.registry import load_method
 from ...yaml_files import dotted, fault
-from ..files import write_text
-from ..store import unwritable
+from ..engine.store import unwritable
 
 FIT = "fit.json"
 SCHEMA = 2  # 2: `identity`

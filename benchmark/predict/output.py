@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...datasets.target import integer_counts
 from ...leaderboard.record import PatchRecord
-from ..store import unwritable
+from ..engine.store import unwritable
 from .grid import Points
 from .model import FitRecord
 from .tissue import Overview

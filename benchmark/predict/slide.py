@@ -21,7 +21,7 @@ from ...datasets.readers.slides import Slide
 from ...datasets.target import clamp, finite
 from ...errors import ConfigurationError, MethodError
 from ...methods.encoders.registry import EncoderSpec, Weights
-from ..inputs import out_of_reach
+from ..engine.inputs import out_of_reach
 from .grid import Points, grid_points, listed_points, parse_length
 from .model import FittedModel, load_model
 from .output import Parts, describe, write_output

@@ -8,8 +8,8 @@ from typing import Any
 
 from ...datasets.hashing import canonical_hash
 from ...errors import QbenchError
-from ..plan import Plan, make_plan, plan_cell
-from ..resolve import ResolvedMethod
+from ..engine.plan import Plan, make_plan, plan_cell
+from ..engine.resolve import ResolvedMethod
 from .space import Settings, point
 from .state import Sweep
 from .trial import TrialResult

@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 
 from ...datasets.hashing import canonical_hash
 from ...errors import ConfigurationError
-from ..changes import differences
-from ..files import write_text
+from ...files import write_text
+from ..engine.changes import differences
 
 IDENTITY = "identity.json"
 VERSION = 2  # raised when trials are run or judged in another way

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ...files import write_text
 from ...leaderboard.export import tables_json
 from ...leaderboard.markdown import tables_markdown
 from ...leaderboard.summarise import summarise
 from ...leaderboard.table import Table
-from ..files import write_text
-from ..store import unwritable
+from ..engine.store import unwritable
 from .board import in_words
 from .plots import draw_plots
 from .state import Sweep

@@ -18,17 +18,17 @@ from ...errors import ConfigurationError
 from ...methods.encoders.registry import EncoderSpec
 from ...methods.registry import MethodSpec, parse
 from ...names import path_part
-from ..cell import open_cohort
-from ..identity import contents_of, read_spots
-from ..inputs import prepare
-from ..options import RunOptions
-from ..panels import open_panel
-from ..plan import Plan, available_cores, make_plan
+from ..engine.cell import open_cohort
+from ..engine.identity import contents_of, read_spots
+from ..engine.inputs import prepare
+from ..engine.panels import open_panel
+from ..engine.plan import Plan, available_cores, make_plan
+from ..engine.ray_session import RaySession, ray_session, shared_environment
+from ..engine.reporter import Reporter
+from ..engine.resolve import ResolvedMethod, resolve_method
+from ..engine.run import execute
 from ..plugins import load_plugins
-from ..ray_session import RaySession, ray_session, shared_environment
-from ..report import Reporter
-from ..resolve import ResolvedMethod, resolve_method
-from ..run import execute
+from ..settings import RunOptions
 from .board import Board, Line
 from .final import choose, final_plan
 from .folder import VERSION, sweep_folder

@@ -20,7 +20,7 @@ from ray.tune.stopper import Stopper
 
 from ...errors import QbenchError
 from ...methods.selection import to_minimise
-from ..ray_session import adopt
+from ..engine.ray_session import adopt
 from .board import Board
 from .state import Times
 from .trial import (

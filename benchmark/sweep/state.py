@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ...files import write_text
 from ...leaderboard.record import Record
 from ...methods.registry import MethodSpec
 from ...yaml_files import checked
-from ..files import write_text
-from ..options import RunOptions
+from ..settings import RunOptions
 from .space import Settings, Space
 from .trial import TrialResult
 

@@ -15,14 +15,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ...errors import MethodError, QbenchError
+from ...files import write_text
 from ...methods.machine import resolve_device
 from ...methods.method import FitContext
 from ...methods.selection import validation_scores
 from ...names import path_part
-from ..cell import set_threads
-from ..files import write_text
+from ..engine.cell import set_threads
+from ..engine.process import Send, events
 from ..plugins import load_plugins
-from ..process import Send, events
 from .space import Settings
 from .view import FoldView, open_view, sealed
 

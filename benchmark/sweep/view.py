@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
-from ..inputs import PreparedInputs, out_of_reach
+from ..engine.inputs import PreparedInputs, out_of_reach
 
 SIDES = ("train", "validation")
 

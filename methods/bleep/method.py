@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...datasets.cohort import Cohort, SealedSection
 from ...errors import MethodError
-from ..image_method import ImageMethod
+from ..images.method import ImageMethod
 from ..method import FitContext
 from ..selection import validation_scores
 from .parameters import BLEEPParameters
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ..images import ImageSource
+    from ..images.sources import ImageSource
     from .network import BLEEPNetwork
 
 EMBED_ROWS = 8192  # reference spots embedded at a time
@@ -68,7 +68,7 @@ class BLEEP(ImageMethod):
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         import torch
 
-        from ..images import device_of, run_batches
+        from ..images.sources import device_of, run_batches
         from .network import retrieve
 
         if not len(self._references):
@@ -118,7 +118,7 @@ class BLEEP(ImageMethod):
         """MSE and PCC of the retrieved expression, and how often a patch finds its own spot among the validation spots."""
         import torch
 
-        from ..images import run_batches
+        from ..images.sources import run_batches
         from .network import retrieval_recall, retrieve
 
         p = self.parameters

@@ -113,7 +113,7 @@ class HisToGene(Method):
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         import torch
 
-        from ..images import device_of
+        from ..images.sources import device_of
 
         device = device_of(self.network)
         self.network.eval()

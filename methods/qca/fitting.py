@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..images import ImageSource
+from ..images.sources import ImageSource
 from ..method import FitContext
 from .fsq import FSQ
 from .losses import alignment_loss, l1_term, reconstruction_loss, rounded

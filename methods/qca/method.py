@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datasets.cohort import Cohort, SealedSection
-from ..image_method import ImageMethod
+from ..images.method import ImageMethod
 from ..method import FitContext
 from .parameters import QCAParameters
 
@@ -33,7 +33,7 @@ class QCA(ImageMethod):
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         import torch
 
-        from ..images import validator
+        from ..images.sources import validator
         from ..training import run, seeded
         from .fitting import QCATraining, describe, warn
         from .network import initialise
@@ -65,7 +65,7 @@ class QCA(ImageMethod):
             self._diagnostics: dict[str, NDArray[Any]] = describe(network, source)
 
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
-        from ..images import device_of, run_batches
+        from ..images.sources import device_of, run_batches
 
         return run_batches(self.network, self._image.source(section, device_of(self.network)))
 

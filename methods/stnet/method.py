@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ...datasets.cohort import Cohort, SealedSection
-from ..image_method import ImageMethod
+from ..images.method import ImageMethod
 from ..method import FitContext
 from ..training import TrainingParameters
 
@@ -53,7 +53,7 @@ class STNet(ImageMethod):
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         import torch
 
-        from ..images import validator
+        from ..images.sources import validator
         from ..training import run, seeded
         from .network import initialise
 
@@ -83,7 +83,7 @@ class STNet(ImageMethod):
             run(network, len(train), loss, p, context, validate=validate, prepare=prepare, summed=True)
 
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
-        from ..images import device_of, run_batches
+        from ..images.sources import device_of, run_batches
 
         forward = self.network
         averaged = self.network.averaged if self._image.backbone is not None and self.parameters.average else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..images import symmetries
+from ..images.sources import symmetries
 from ..precision import in_full
 
 

@@ -1,0 +1,267 @@
+"""`qbench list` and `qbench info`: what there is, by name, and what each thing is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...errors import ConfigurationError, QbenchError, unknown
+from ...registries import Registry, installed
+from . import flags
+
+KINDS = ("methods", "datasets", "encoders", "protocols", "metrics", "readers", "runs")
+
+
+def add(app: typer.Typer) -> None:
+    app.command("list", epilog="Examples:\n\nqbench list\n\nqbench list methods --json")(list_)
+    app.command("info", epilog="Examples:\n\nqbench info qca\n\nqbench info her2st\n\nqbench info efficientnet_lite0")(
+        info
+    )
+
+
+def list_(
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all but runs without it.")] = None,
+    out: flags.Out = None,
+    plugin: flags.Plugin = None,
+    as_json: flags.Json = False,
+) -> None:
+    """List methods, datasets, encoders, protocols, or what a runs folder holds."""
+    from ..plugins import load_plugins
+
+    if kind is not None and kind not in KINDS:
+        raise unknown("list", kind, KINDS)
+    load_plugins(plugin or ())
+    if kind == "runs" and out is not None and not out.is_dir():
+        raise ConfigurationError(f"Expected a runs folder at {out}, found none; check --out.")
+    kinds = [kind] if kind else list(KINDS[:-1])
+    rows = {
+        name: _protocols() if name == "protocols" else _runs(out or Path("runs")) if name == "runs" else _rows(name)
+        for name in kinds
+    }
+    for sentence in _refused(kinds):
+        typer.echo(sentence, err=True)
+    if as_json:
+        print(json.dumps({"schema": 1, **rows}, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for name, entries in rows.items():
+        table = Table(title=name, title_justify="left", box=None, pad_edge=False)
+        for header in entries[0] if entries else ("none",):
+            table.add_column(header, overflow="fold", style="bold" if header == "name" else "")
+        for entry in entries:
+            table.add_row(*(Text(str(value)) for value in entry.values()))
+        console.print(table)
+        console.print()
+
+
+def info(
+    name: Annotated[str, typer.Argument(help="A method, dataset, encoder or protocol.")],
+    plugin: flags.Plugin = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A method as the page of docs/methods.")] = False,
+    as_json: flags.Json = False,
+) -> None:
+    """What a method, dataset, encoder or protocol is: sources, parameters with ranges, departures from the publication."""
+    from ...datasets.protocol import read_protocol
+    from ...datasets.registry import card
+    from ...methods.encoders.registry import card as encoder_card
+    from ..plugins import load_plugins
+    from .method_page import method_info, method_markdown
+
+    load_plugins(plugin or ())
+    kind = _kind_of(name)
+    if markdown and kind == "method":
+        print(method_markdown(name), end="")
+        return
+    if kind == "method":
+        found = method_info(name)
+    elif kind == "dataset":
+        found = {"dataset": name, **card(name).model_dump(mode="json")}
+    elif kind == "encoder":
+        found = {"encoder": name, **encoder_card(name).model_dump(mode="json")}
+    else:
+        found = {"protocol": name, **read_protocol(name).model_dump(mode="json")}
+    if as_json:
+        print(json.dumps({"schema": 1, **found}, indent=1))
+    else:
+        _show(found)
+
+
+def _kind_of(name: str) -> str:
+    """What a name is of; what is ours comes first, whatever another package calls so."""
+    from ...datasets.protocol import names as protocols
+    from ...datasets.registry import DATASETS
+    from ...methods.encoders.registry import ENCODERS
+    from ...methods.registry import METHODS
+
+    if name.endswith((".yaml", ".yml")):
+        return "dataset"
+    registries = {"method": METHODS, "dataset": DATASETS, "encoder": ENCODERS}
+    ours = {**{kind: registry.shipped for kind, registry in registries.items()}, "protocol": protocols()}
+    everything = {kind: registry.names() for kind, registry in registries.items()}
+    for names in (ours, everything):
+        for kind, known in names.items():
+            if name in known:
+                return kind
+    raise unknown("method, dataset, encoder or protocol", name, [*chain(*everything.values()), *protocols()])
+
+
+def _rows(kind: str) -> list[dict[str, Any]]:
+    """A row for each name of a kind; one whose package is broken says so and stands in no other's way."""
+    registry, tell, columns = _LISTS[kind]()
+    rows = []
+    for name in registry.names():
+        try:
+            told = tell(name)
+        except QbenchError as error:
+            told = {**dict.fromkeys(columns, "?"), "what": f"broken: {error}"}
+        rows.append({"name": name, **told, "origin": told.get("origin", registry.origin(name))})
+    return rows
+
+
+def _refused(kinds: Iterable[str]) -> list[str]:
+    registries = [_LISTS[kind]()[0] for kind in kinds if kind in _LISTS]
+    refused = [sentence for registry in registries for name in registry.shipped for sentence in registry.refused(name)]
+    return [*refused, *(installed()[1] if registries else ())]
+
+
+def _methods() -> Telling:
+    from ...methods import registry
+
+    def tell(name: str) -> dict[str, Any]:
+        return {"kind": registry.method_class(name).kind, "what": registry.card(name).title}
+
+    return registry.METHODS, tell, ("kind", "what")
+
+
+def _datasets() -> Telling:
+    from ...datasets import registry
+
+    def tell(name: str) -> dict[str, Any]:
+        card = registry.card(name)
+        return {"what": card.title, "simulated": "yes" if card.simulated else "no"}
+
+    return registry.DATASETS, tell, ("what", "simulated")
+
+
+def _encoders() -> Telling:
+    from ...methods.encoders import registry
+
+    def tell(name: str) -> dict[str, Any]:
+        card = registry.card(name)
+        return {"what": card.title, "licence": card.licence}
+
+    return registry.ENCODERS, tell, ("what", "licence")
+
+
+def _metrics() -> Telling:
+    from ..scoring.plugin_metrics import METRICS, load_metric
+
+    own = {
+        "pcc": "Pearson correlation over a section's spots, per gene",
+        "mse": "mean squared error in target space, per gene",
+    }
+
+    def tell(name: str) -> dict[str, Any]:
+        if name in own:
+            return {"what": own[name]}
+        metric = load_metric(name)
+        return {"what": " ".join((metric.function.__doc__ or "").split()), "origin": metric.origin}
+
+    return METRICS, tell, ("what",)
+
+
+def _readers() -> Telling:
+    from ...datasets.registry import READERS
+
+    own = {
+        "h5ad": "AnnData files that the card lists",
+        "hest": "HEST-1k samples that the card lists",
+        "tables": "tables of counts and spots that the card lists",
+        "visium": "Space Ranger folders that the card lists",
+        "her2st": "a folder of HER2ST's public files",
+        "demo": "simulated sections, made at the first use",
+    }
+
+    def tell(name: str) -> dict[str, Any]:
+        return {"what": own.get(name) or " ".join((READERS.load(name, lambda value: value).__doc__ or "").split())}
+
+    return READERS, tell, ("what",)
+
+
+def _protocols() -> list[dict[str, Any]]:
+    from ...datasets import protocol
+
+    return [{"name": name, "what": protocol.read_protocol(name).title} for name in protocol.names()]
+
+
+def _runs(folder: Path) -> list[dict[str, Any]]:
+    from ...leaderboard.record import find_records
+
+    return [
+        {
+            "cell": path.name,
+            "method": record.method.label,
+            "protocol": path.parent.name,
+            "status": record.status,
+            "started": record.started,
+        }
+        for path, record in find_records(folder)
+    ]
+
+
+Telling = tuple[Registry, Callable[[str], dict[str, Any]], tuple[str, ...]]  # what there is, a name's row, its columns
+_LISTS: dict[str, Callable[[], Telling]] = {
+    "methods": _methods,
+    "datasets": _datasets,
+    "encoders": _encoders,
+    "metrics": _metrics,
+    "readers": _readers,
+}
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    parameters = found.pop("parameters", [])
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for key, value in found.items():
+        if value not in (None, [], {}, ""):
+            table.add_row(key.replace("_", " "), Text(_words(value)))
+    console.print(table)
+    if not parameters:
+        return
+    console.print()
+    profiles = [key for key in parameters[0] if key not in ("name", "values", "what", "source")]
+    grid = Table(title="parameters", title_justify="left")
+    for header in ("name", *profiles, "may be", "what it is, and where the value is from"):
+        grid.add_column(header, overflow="fold", style="bold" if header == "name" else "")
+    for parameter in parameters:
+        sources = dict.fromkeys(parameter["source"].values())
+        what = " ".join([parameter["what"], *(f"[{source}]" for source in sources)])
+        grid.add_row(
+            parameter["name"], *(Text(_words(parameter[p])) for p in profiles), Text(parameter["values"]), Text(what)
+        )
+    console.print(grid)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_words(inner)}" for key, inner in value.items() if inner not in (None, [], {}))
+    if isinstance(value, list):
+        long = any(isinstance(item, dict | list) or len(str(item)) > 24 for item in value)
+        return "\n".join(f"- {_words(item)}" for item in value) if long else ", ".join(map(str, value))
+    return str(value)

@@ -1,0 +1,1 @@
+"""Whether a method keeps what the interface promises, on a dataset made for it."""

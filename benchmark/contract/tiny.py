@@ -1,0 +1,117 @@
+"""A tiny dataset made in memory, for the contract test: patches whose colour tells the expression, and features of "
+"them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
+from ...errors import ConfigurationError
+from ...methods.method import Inputs
+
+SIZE = 224
+SPOTS = 20  # of each section; a multiple of neither 8 nor 32, so that the last batch of most loaders is short
+GENES = 24
+FEATURES = 48
+_LEVELS = np.linspace(0.3, 4.0, GENES)  # mean log1p counts, far enough apart that a wrong order shows
+
+
+@dataclass
+class TinyStore:
+    """Patches and features by section; refuses what a method did not declare, and notes what it read."""
+
+    inputs: Inputs
+    held: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    read: set[str] = field(default_factory=set)
+
+    def patches(self, section: str) -> NDArray[np.uint8]:
+        if not (self.inputs.patches or self.inputs.backbone):
+            raise ConfigurationError(
+                "It read patches, which it did not declare; return Inputs(patches=True) from inputs()."
+            )
+        self.read.add("patches")
+        return self.held[section]
+
+    def features(self, section: str, encoder: str) -> NDArray[np.float32]:
+        if encoder not in self.inputs.encoders:
+            raise ConfigurationError(
+                f"It read features of encoder '{encoder}', which it did not declare; add the name to "
+                "Inputs(encoders=...)."
+            )
+        self.read.add(f"features of '{encoder or 'the run'}'")
+        return features_of(self.held[section])
+
+
+def features_of(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Means of a 4 x 4 grid of squares of each patch, centred: float32 (n, 48)."""
+    squares = patches.reshape(len(patches), 4, SIZE // 4, 4, SIZE // 4, 3)
+    return ((squares.mean(axis=(2, 4)).reshape(len(patches), FEATURES) - 128) / 64).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TinyData:
+    """Two training sections of two patients, one to validate, one to predict; all on one panel."""
+
+    train: Cohort
+    validation: Cohort
+    test: SealedSection
+    store: TinyStore
+
+
+def make_tiny(inputs: Inputs, seed: int = 0) -> TinyData:
+    """The same data for the same seed; genes are named so that no sorting keeps their order."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(GENES)
+    genes = tuple(f"{'ZYXW'[i % 4]}{int(order[i]):02d}" for i in range(GENES))
+    levels = _LEVELS[order]
+    slopes = rng.uniform(-0.6, 0.6, GENES)
+    store = TinyStore(inputs)
+    sections = []
+    for name, patient in (("a1", "A"), ("b1", "B"), ("c1", "C"), ("d1", "D")):
+        state = rng.uniform(-1, 1, SPOTS)
+        store.held[name] = _patches(state, rng)
+        rate = np.expm1(np.clip(levels + np.outer(state, slopes), 0.05, None))
+        counts = rng.poisson(rate)
+        sections.append(
+            MeasuredSection(
+                id=name,
+                patient=patient,
+                genes=genes,
+                spots=tuple(f"{k % 5}x{k // 5}" for k in range(SPOTS)),
+                array_xy=np.array([[k % 5, k // 5] for k in range(SPOTS)], dtype=np.float64),
+                pixel_xy=np.array([[290.0 * (k % 5), 290.0 * (k // 5)] for k in range(SPOTS)]) + 150,
+                microns_per_pixel=0.69,
+                labels=tuple("tumour" if value > 0 else "stroma" for value in state),
+                store=store,
+                target=np.log1p(counts).astype(np.float32),
+                library_size=counts.sum(axis=1).astype(np.int64),
+            )
+        )
+    return TinyData(Cohort(tuple(sections[:2]), genes), Cohort((sections[2],), genes), seal(sections[3]), store)
+
+
+def seal(section: MeasuredSection) -> SealedSection:
+    """What may be seen of a section that is to be predicted."""
+    return SealedSection(**{name: getattr(section, name) for name in SealedSection.__dataclass_fields__})
+
+
+def part_of(section: SealedSection, rows: NDArray[np.intp]) -> SealedSection:
+    """Some spots of a section, in the order given."""
+    return replace(
+        section,
+        spots=tuple(section.spots[i] for i in rows),
+        array_xy=section.array_xy[rows],
+        pixel_xy=None if section.pixel_xy is None else section.pixel_xy[rows],
+        labels=None if section.labels is None else tuple(section.labels[i] for i in rows),
+        rows=np.asarray(rows, dtype=np.intp),
+    )
+
+
+def _patches(state: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """uint8 (n, 224, 224, 3): pink to purple with the state, and some texture."""
+    base = np.array([200.0, 130, 180]) + np.outer(state, [-50.0, -60, -20])
+    coarse = rng.normal(0, 12, (len(state), 14, 14, 3)).repeat(16, axis=1).repeat(16, axis=2)
+    return np.clip(base[:, None, None] + coarse, 0, 255).astype(np.uint8)

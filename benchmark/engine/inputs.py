@@ -1,0 +1,99 @@
+"""Patches and features of the sections of a run: made once, then opened from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...datasets.cache import ArrayCache
+from ...datasets.patches import open_patches
+from ...datasets.registry import Dataset
+from ...errors import MethodError
+from ...leaderboard.record import PatchRecord
+from ...methods.encoders.registry import EncoderSpec
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class PreparedInputs:
+    """Memory-mapped patches and features by section; holds no counts, so that a sealed section stays sealed."""
+
+    opened_patches: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    opened_features: dict[tuple[str, str], NDArray[np.float32]] = field(default_factory=dict)
+
+    def only(self, section: str) -> PreparedInputs:
+        """Those of one section: what a method is handed with a section leads to no other one."""
+        return PreparedInputs(
+            {name: values for name, values in self.opened_patches.items() if name == section},
+            {key: values for key, values in self.opened_features.items() if key[0] == section},
+        )
+
+    def patches(self, section: str) -> NDArray[np.uint8]:
+        return self._find(self.opened_patches, section, f"patches of section {section}")
+
+    def features(self, section: str, encoder: str) -> NDArray[np.float32]:
+        what = f"features of section {section} by encoder '{encoder or 'default'}'"
+        return self._find(self.opened_features, (section, encoder), what)
+
+    @staticmethod
+    def _find(opened: Mapping[Any, NDArray[Any]], key: Any, what: str) -> NDArray[Any]:
+        if key not in opened:
+            raise out_of_reach(what)
+        return opened[key]
+
+
+def out_of_reach(what: str) -> MethodError:
+    """The error of a method that asks for inputs of another section, or for those that it did not declare."""
+    return MethodError(
+        f"The method asked for {what}, but a section gives only its own inputs, and of those what the method declares; "
+        "read each section's through that section, and add what is missing to Method.inputs()."
+    )
+
+
+def prepare(
+    dataset: Dataset,
+    sections: Iterable[str],
+    encoders: Mapping[str, EncoderSpec],
+    patch: PatchRecord | None,
+    cache: ArrayCache,
+    progress: Progress | None = None,
+) -> PreparedInputs:
+    """Open, and where missing make, the inputs of some sections; `encoders` by the names that methods use.
+
+    Each image is decoded once, while the section before it is encoded; nothing of it is kept but the memory-mapped patches.
+    """
+    inputs = PreparedInputs()
+    if patch is None:
+        return inputs
+    from ...methods.encoders.features import open_features
+
+    size, scale = patch.size, patch.microns_per_pixel
+
+    def cut(section_id: str) -> tuple[NDArray[np.uint8], str]:
+        return open_patches(dataset.load(section_id), size, scale, cache)
+
+    ids = list(sections)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = [pool.submit(cut, section_id) for section_id in ids[:1]]
+        for i, section_id in enumerate(ids):
+            if progress is not None:
+                progress("sections", i, len(ids))
+            patches, key = ahead.pop().result()
+            ahead = [pool.submit(cut, following) for following in ids[i + 1 : i + 2]]
+            inputs.opened_patches[section_id] = patches
+            for name, spec in encoders.items():
+                report = None if progress is None else _named(progress, f"{section_id} {spec.name}")
+                inputs.opened_features[section_id, name] = open_features(spec, patches, key, cache, report)
+    if progress is not None:
+        progress("sections", len(ids), len(ids))
+    return inputs
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    return lambda _what, done, total: progress(name, done, total)

@@ -1,0 +1,50 @@
+"""The gene panel of a fold, chosen once on its training side and kept in the cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...datasets import panel as panels
+from ...datasets.cache import ArrayCache, EntryWriter
+from ...datasets.folds import Fold, training_source
+from ...datasets.hashing import canonical_hash
+from ...datasets.panel import GenePanel, choose_panel
+from ...datasets.registry import Dataset
+from ...datasets.spot_hashes import section_spots
+
+
+def open_panel(dataset: Dataset, fold: Fold, cache: ArrayCache) -> GenePanel:
+    """The panel of a fold: from the cache, or chosen on the training spots alone."""
+    contents = {part.section: section_spots(dataset, part.section, cache).content for part in fold.train}
+    source = training_source(fold, contents)
+    markers = {group: tuple(genes) for group, genes in dataset.card.markers.items()}
+    rule = [panels.PANEL_VERSION, panels.PANEL_SIZE, panels.HEADLINE, [[k, *v] for k, v in markers.items()]]
+    key = canonical_hash({"rule": rule, "source": source})
+
+    def build(entry: EntryWriter) -> None:
+        loaded = ((dataset.load(part.section), part) for part in fold.train)
+        training = ((section, part.rows(section.array_xy)) for section, part in loaded)
+        panel = choose_panel(training, markers, source, panels.PANEL_SIZE)
+        entry.metadata["panel"] = {
+            "genes": panel.genes,
+            "n_ranked": panel.n_ranked,
+            "hvg": panel.hvg,
+            "heg": panel.heg,
+            "markers": panel.markers,
+            "missing": panel.missing,
+            "source": panel.source,
+        }
+        entry.array("ranked", (len(panel.genes),), np.bool_)[:] = panel.ranked
+
+    stored: dict[str, Any] = cache.get("panels", key, build).metadata["panel"]
+    return GenePanel(
+        genes=tuple(stored["genes"]),
+        n_ranked=stored["n_ranked"],
+        hvg=tuple(stored["hvg"]),
+        heg=tuple(stored["heg"]),
+        markers={group: tuple(genes) for group, genes in stored["markers"].items()},
+        missing=tuple(stored["missing"]),
+        source=stored["source"],
+    )

@@ -1,0 +1,93 @@
+"""A function in a process of its own: its peak memory is its own, a crash takes nothing along, and it ends with its parent.
+
+The processes are forked from a server that has imported the heavy packages once, so none of them pays for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Mapping
+from multiprocessing.connection import Connection
+from typing import Any
+
+# What nearly every process needs. torch._dynamo is what a process's first optimiser imports, half of what torch takes.
+PRELOAD = (
+    "anndata", "pandas", "pyarrow.parquet", "scipy.sparse", "torch", "torch._dynamo", "qbench.benchmark.engine.cell",
+    "qbench.benchmark.sweep.trial",
+)  # fmt: skip
+
+Send = Callable[[str, Mapping[str, Any] | str], None]
+Target = Callable[[str, Send], None]
+
+
+class ProcessDied(Exception):
+    """The process ended by a signal (`code` below zero) or with an error."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(
+            f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+        )
+        self.code = code
+
+
+def events(target: Target, payload: str) -> Generator[tuple[str, Any], None, None]:
+    """Run `target(payload, send)` and yield what it sends as (kind, values); closing the iterator kills the process.
+
+    The process is at most one step ahead: `send` waits until all that was sent before has been dealt with, so closing
+    the iterator after an event loses no more work than was done since that event.
+
+    Raises:
+        ProcessDied: after what it had sent, if it ended before `target` returned.
+    """
+    # Threads that spin while they wait starve the process on the other core; has to be set before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    context: Any = multiprocessing.get_context(
+        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    )
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(list(PRELOAD))
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_main, args=(target, payload, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    died = False
+    try:
+        while (sent := ours.recv()) is not None:
+            yield sent
+            with contextlib.suppress(OSError):  # it has died; what it sent before is still read
+                ours.send(None)
+        process.join()
+    except (EOFError, ConnectionResetError):
+        died = True
+    finally:
+        if process.is_alive() and not died:
+            process.kill()
+        process.join()
+        ours.close()
+    if died:
+        raise ProcessDied(process.exitcode or 0)
+
+
+def _main(target: Target, payload: str, connection: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+
+    dealt_with = threading.Semaphore()
+
+    def watch() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                connection.recv()
+                dealt_with.release()
+        os._exit(1)
+
+    def send(kind: str, values: Mapping[str, Any] | str) -> None:
+        dealt_with.acquire()
+        connection.send((kind, values))
+
+    threading.Thread(target=watch, daemon=True).start()
+    target(payload, send)
+    connection.send(None)

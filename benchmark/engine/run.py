@@ -1,0 +1,75 @@
+"""`qbench run`: prepare inputs once, run what is missing, read the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from ...datasets.cache import ArrayCache
+from ...datasets.gene_names import missing_notes
+from ...leaderboard.record import Record
+from ..settings import RunOptions
+from .inputs import prepare
+from .plan import Plan, PlannedCell, make_plan
+from .reporter import Reporter
+from .store import clean
+from .worker import run_apart
+
+
+def execute(plan: Plan, reporter: Reporter) -> list[Record]:
+    """Run the plan's pending cells and return the records of all its cells, in the plan's order."""
+    for note in plan.notes:
+        reporter.note(note)
+    pending = plan.pending()
+    records = {cell.task.cell: cell.record for cell in plan.cells if cell.record is not None}
+    reporter.start(len(plan.cells), len(plan.cells) - len(pending))
+    try:
+        if pending:
+            clean(pending[0].task.folder.parent)
+            _prepare(plan, [cell.task.method for cell in pending], reporter)
+            records |= _run_cells(plan, pending, reporter)
+            clean(pending[0].task.folder.parent)  # a killed run's cell may have ended its last write after the first
+    finally:
+        reporter.finish()
+    for note in missing_notes(genes_missing(records.values())):
+        reporter.note(note)
+    return [found for cell in plan.cells if (found := records.get(cell.task.cell)) is not None]
+
+
+def _run_cells(plan: Plan, pending: list[PlannedCell], reporter: Reporter) -> dict[str, Record]:
+    """Run cells here, one after another, or through Ray where workers or a cluster were asked for."""
+    if plan.options.workers or plan.options.ray_address:
+        from .cluster import run_on_ray
+
+        return run_on_ray([cell.task for cell in pending], plan.options, reporter)
+    records = {}
+    for cell in pending:
+        reporter.cell_started(cell.task, cell.reason)
+        record = run_apart(cell.task, partial(reporter.cell_event, cell.task))
+        records[cell.task.cell] = record
+        reporter.cell_done(cell.task, record)
+    return records
+
+
+def genes_missing(records: Iterable[Record]) -> dict[str, set[str]]:
+    """section -> panel genes of any of the records that its file does not have."""
+    missing: dict[str, set[str]] = {}
+    for record in records:
+        for section, genes in record.genes_missing.items():
+            missing.setdefault(section, set()).update(genes)
+    return missing
+
+
+def run(options: RunOptions, reporter: Reporter) -> list[Record]:
+    """Plan and execute."""
+    return execute(make_plan(options), reporter)
+
+
+def _prepare(plan: Plan, labels: list[str], reporter: Reporter) -> None:
+    """Decode, crop and encode what the pending cells read, each section once for all encoders."""
+    wanted = [method for method in plan.methods if method.spec.label in set(labels) and method.inputs.image]
+    if not wanted:
+        return
+    encoders = {spec.name + spec.sha256: spec for method in wanted for spec in method.encoders.values()}
+    patch = plan.cells[0].task.patch
+    prepare(plan.dataset, plan.protocol.sections, encoders, patch, ArrayCache(plan.cache), reporter.preparing)

@@ -1,0 +1,186 @@
+"""A cell's folder: scores, predictions, diagnostics, the model and the record, written aside and renamed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from ...datasets.target import integer_counts
+from ...errors import QbenchError
+from ...leaderboard.record import Failure, Record
+from ...methods.method import Method
+from .result import CellResult
+
+
+def failure(error: BaseException, frames: traceback.StackSummary) -> Failure:
+    """An exception as a record keeps it: file names without folders, for a record holds no path of a machine."""
+    lines = [
+        f"{Path(f.filename).parent.name}/{Path(f.filename).name}:{f.lineno} in {f.name}: {_without_paths(f.line or '')}"
+        for f in frames
+    ]
+    return Failure(type=type(error).__name__, message=_without_paths(str(error)), traceback="\n".join(lines))
+
+
+def _without_paths(text: str) -> str:
+    """Every absolute path as the name of its file or folder; URLs, and words with a slash between them, stay."""
+    quoted = re.sub(r"(['\"])/(?:[^'\"\n]*/)?([^/'\"\n]+)\1", r"\1\2\1", text)
+    return re.sub(r"(?<![\w.:/~])/(?:[^\s/'\":;,]+/)*(?=[^\s/])", "", quoted)
+
+
+@contextlib.contextmanager
+def work_directory(folder: Path) -> Iterator[Path]:
+    """Where a cell keeps checkpoints: survives a kill, so that training goes on; removed when the cell ends."""
+    work = folder.parent / ".work" / folder.name
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    yield work
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def write_cell(
+    folder: Path,
+    record: Record,
+    result: CellResult | None,
+    history: list[dict[str, float]],
+    method: Method | None = None,
+) -> Record:
+    """Write a cell's folder under a temporary name, flush it to disk and rename it; returns the record as written.
+
+    Raises:
+        QbenchError: the folder cannot be written (a full disk, no permission). Nothing half-written stays under its name.
+    """
+    temporary = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        if result is not None:
+            _write_scores(temporary / "scores.parquet", result)
+            _write_predictions(temporary / "predictions.h5ad", result)
+            if method is not None:
+                method.save(temporary / "model")
+                model = hash_folder(temporary / "model")
+                record = record.model_copy(update={"hashes": record.hashes.model_copy(update={"model": model})})
+        _write_diagnostics(temporary / "diagnostics.npz", history, {} if result is None else result.diagnostics)
+        (temporary / "record.json").write_text(record.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+        _flush(temporary)
+        with FileLock(folder.parent / ".lock"):
+            if folder.exists():  # a failed earlier try, or the same cell by a run beside this one: the newest stays
+                old = folder.parent / f".{folder.name}.{os.getpid()}.old"
+                folder.rename(old)
+                temporary.rename(folder)
+                shutil.rmtree(old)
+            else:
+                temporary.rename(folder)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return record
+
+
+def clean(folder: Path) -> None:
+    """Remove what killed processes left beside the cells of a protocol's folder."""
+    for left in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):
+        pid = left.name.rsplit(".", 2)[1]
+        if pid.isdigit() and not _writes(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _writes(pid: int) -> bool:
+    """Whether a process can still write: in a container without an init, a killed cell stays as a zombie for good."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    except psutil.NoSuchProcess:
+        return False
+
+
+def unwritable(folder: Path, error: OSError) -> QbenchError:
+    """One sentence for a save that failed; a failed save is never a warning."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    found = QbenchError(
+        f"Could not save {folder}: {'the disk is full' if full else (error.strerror or str(error))}; "
+        + (
+            "free some space and run the same command again, finished cells are kept."
+            if full
+            else "choose another --out."
+        )
+    )
+    found.exit_code = 1
+    return found
+
+
+def _write_scores(path: Path, result: CellResult) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({name: pa.array(values) for name, values in result.columns().items()}), path)
+
+
+def _write_predictions(path: Path, result: CellResult) -> None:
+    import anndata
+    import pandas as pd
+
+    sections = result.sections
+    prediction = np.concatenate([r.prediction for r in sections])
+    obs = pd.DataFrame(
+        {
+            "section": np.concatenate([[r.section.id] * r.section.n_spots for r in sections]),
+            "patient": np.concatenate([[r.section.patient] * r.section.n_spots for r in sections]),
+            "spot": np.concatenate([r.section.spots for r in sections]),
+            "library_size": np.concatenate([r.library_size for r in sections]),
+        },
+        index=[f"{r.section.id}_{spot}" for r in sections for spot in r.section.spots],
+    )
+    data = anndata.AnnData(X=prediction, obs=obs, var=pd.DataFrame(index=list(sections[0].section.genes)))
+    data.layers["truth"] = np.concatenate([r.truth for r in sections])
+    if result.target == "counts":
+        data.layers["counts"] = integer_counts(prediction)[0]
+    data.obsm["array"] = np.concatenate([r.section.array_xy for r in sections])
+    pixels = [r.section.pixel_xy for r in sections]
+    if all(p is not None for p in pixels):
+        data.obsm["spatial"] = np.concatenate([p for p in pixels if p is not None])
+    data.uns["target"] = result.target
+    data.write_h5ad(path)
+
+
+def _write_diagnostics(path: Path, history: list[dict[str, float]], arrays: dict[str, NDArray[Any]]) -> None:
+    names = dict.fromkeys(name for epoch in history for name in epoch)
+    epochs = {f"history/{name}": np.array([epoch.get(name, np.nan) for epoch in history]) for name in names}
+    np.savez_compressed(path, **epochs, **arrays)  # type: ignore[arg-type]
+
+
+def hash_folder(folder: Path) -> str:
+    """sha256 over the names and bytes of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _flush(folder: Path) -> None:
+    """Make sure that all below a folder has reached the disk before it gets its name."""
+    for path in [*folder.rglob("*"), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,247 @@
+"""Hold a runs folder against itself: every hash and every score again, from the stored predictions.
+
+What is checked of a cell: its identity's hash; that the record, its protocol and fold, and the sections, patients, spots
+and panel of the predictions are those of the identity; the hashes of predictions, scores and model; the integer counts; and
+every score and figure, computed again from predictions and truth with today's code. An edited number therefore contradicts
+something wherever it was edited. Data and images are not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...datasets.cohort import SealedSection
+from ...datasets.hashing import canonical_hash
+from ...datasets.panel import GenePanel
+from ...datasets.registry import card
+from ...datasets.target import integer_counts
+from ...errors import ConfigurationError, QbenchError
+from ...leaderboard.ceiling import truth_counts
+from ...leaderboard.record import Record, read_record
+from ...leaderboard.stored import StoredPredictions, read_predictions
+from ..scoring.metrics import SCORE_VERSION
+from ..scoring.plugin_metrics import metrics
+from .result import CellResult, SectionResult, hash_scores
+from .split_check import check_split, check_stored, read_held
+from .store import hash_folder
+
+# Another machine sums in another order; more than this is another number.
+_RELATIVE, _ABSOLUTE = 1e-6, 1e-9
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A contradiction in a cell: the folder's name below the runs folder, and one sentence."""
+
+    cell: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found: cells that were held against their files, failed cells (nothing to hold), contradictions."""
+
+    cells: int
+    failed: int
+    problems: tuple[Problem, ...]
+
+
+def verify(runs: Path, progress: Progress | None = None) -> Verification:
+    """Check every cell of a runs folder.
+
+    Raises:
+        ConfigurationError: a folder without any record.
+    """
+    paths = [path for path in sorted(runs.glob("*/*/record.json")) if not path.parent.name.startswith(".")]
+    if not paths:
+        raise ConfigurationError(f"Expected records below {runs}, found none; name a runs folder.")
+    problems: list[Problem] = []
+    failed = 0
+    for done, path in enumerate(paths, start=1):
+        name = path.parent.relative_to(runs).as_posix()
+        try:
+            record = read_record(path)
+            failed += record.status == "failed"
+            problems += [Problem(name, message) for message in check_cell(path.parent, record)]
+        except QbenchError as error:
+            problems.append(Problem(name, str(error)))
+        if progress is not None:
+            progress("verifying", done, len(paths))
+    return Verification(len(paths) - failed, failed, tuple(problems))
+
+
+def check_cell(folder: Path, record: Record) -> list[str]:
+    """Every contradiction in one cell's folder, a sentence each.
+
+    Raises:
+        DataError: files that are missing or cannot be read.
+    """
+    found = check_record(record)
+    if record.status == "failed":
+        return found
+    stored, columns = read_predictions(folder), read_columns(folder)
+    n_ranked = int(columns["all"][: len(stored.genes)].sum())
+    found += check_stored(record, stored, n_ranked)
+    result = _rebuild(stored, read_spots(folder), n_ranked, record)
+    if any(not np.array_equal(r.truth, stored.truth[stored.sections == r.section.id]) for r in result.sections):
+        found.append("the stored truth is no transform of integer counts")
+    if result.hashes()["predictions"] != record.hashes.predictions:
+        found.append("the predictions are not those that the record was made of (sha256 differs)")
+    if record.protocol.target == "counts":
+        found += _check_export(folder, stored)
+    if hash_scores(columns) != record.hashes.scores:
+        found.append("scores.parquet is not the one that the record was made of (sha256 differs)")
+    if record.identity.get("scores") == SCORE_VERSION:
+        found += _check_scores(result, columns, record)
+    if (folder / "model").is_dir() and hash_folder(folder / "model") != record.hashes.model:
+        found.append("the saved model is not the one that the record was made of (sha256 differs)")
+    return found
+
+
+def check_record(record: Record) -> list[str]:
+    """Contradictions in what a record says of itself, without its files."""
+    found = []
+    if canonical_hash(record.identity) != record.cell:
+        found.append("the cell is not the hash of its identity")
+    repeated: dict[str, Any] = {
+        "method": record.method.name,
+        "version": record.method.version,
+        "parameters": record.method.parameters,
+        "profile": record.method.profile,
+        "protocol": record.protocol.hash,
+        "seed": record.seed,
+        "precision": record.precision,
+        "select": record.select,
+        "max_epochs": record.max_epochs,
+    }
+    for name, value in repeated.items():
+        if name in record.identity and record.identity[name] != value:
+            found.append(f"the record's {name} is not that of its identity")
+    return found + check_split(record)
+
+
+def _rebuild(stored: StoredPredictions, spots: NDArray[np.str_], n_ranked: int, record: Record) -> CellResult:
+    """The cell's result as it was before it was stored, scored again."""
+    counts = truth_counts(stored)
+    truths: dict[str, Any] = {}
+    sections = []
+    for name in dict.fromkeys(stored.sections.tolist()):
+        at = stored.sections == name
+        values = counts[at]
+        truths[name] = SimpleNamespace(
+            columns=lambda _genes, values=values: values.astype(np.int32), library_size=stored.library_size[at]
+        )
+        sealed = SealedSection(
+            id=name,
+            patient=str(stored.patients[at][0]),
+            genes=stored.genes,
+            spots=tuple(spots[at].tolist()),
+            array_xy=stored.array_xy[at],
+            pixel_xy=None,
+            microns_per_pixel=None,
+            labels=None,
+            store=None,
+        )
+        sections.append(SectionResult(sealed, stored.prediction[at]))
+    result = CellResult(sections, 0.0, 0.0, {})
+    dataset: Any = SimpleNamespace(load=truths.__getitem__)
+    promised = record.identity.get(
+        "metrics", {}
+    )  # of another package: scored again where it is installed as it was then
+    again = tuple(metric for metric in metrics() if promised.get(metric.name) == metric.origin)
+    result.score(dataset, _panel(stored, n_ranked, record), record.protocol.target, _technical(record), again)
+    return result
+
+
+def _panel(stored: StoredPredictions, n_ranked: int, record: Record) -> GenePanel:
+    markers = {key.removeprefix("mg:"): genes for key, genes in record.panel.items() if key.startswith("mg:")}
+    return GenePanel(
+        genes=stored.genes,
+        n_ranked=n_ranked,
+        hvg=record.panel.get("hvg", ()),
+        heg=record.panel.get("heg", ()),
+        markers=markers,
+        missing=record.markers_missing,
+        source="",
+    )
+
+
+def _technical(record: Record) -> frozenset[str]:
+    identity = read_held(record)
+    if identity is not None:
+        return frozenset(identity.rules.technical_genes)
+    try:
+        return frozenset(card(record.protocol.dataset).technical_genes)
+    except ConfigurationError:
+        return frozenset()  # a record of schema 1 of a dataset that is not at hand: those figures are left out
+
+
+def _check_export(folder: Path, stored: StoredPredictions) -> list[str]:
+    import h5py
+
+    with h5py.File(folder / "predictions.h5ad") as file:
+        counts = file["layers/counts"][:]
+    same = np.array_equal(counts, integer_counts(stored.prediction)[0])
+    return [] if same else ["the integer counts are not the rounded predictions"]
+
+
+def _check_scores(result: CellResult, columns: Mapping[str, NDArray[Any]], record: Record) -> list[str]:
+    found = []
+    again = result.columns()
+    for name, values in again.items():
+        there = columns.get(name)
+        if there is None or len(there) != len(values) or not _same(values, there):
+            found.append(f"scores.parquet: {name} is not what the predictions give")
+    for kind, ours, theirs in (("scores", result.scores, record.scores), ("pooled", result.pooled, record.pooled)):
+        for unit in sorted({*ours, *theirs}):
+            a, b = ours.get(unit, {}), theirs.get(unit, {})
+            wrong = [name for name in sorted(a.keys() & b.keys()) if not _close(a[name], b[name])]
+            found += [f"record.json: {kind} {unit} {name} is {b[name]}, computed again {a[name]}" for name in wrong]
+            if not b:
+                found.append(f"record.json: {kind} of {unit} are missing")
+    return found
+
+
+def _same(ours: NDArray[Any], theirs: NDArray[Any]) -> bool:
+    if ours.dtype.kind == "f":
+        return bool(np.allclose(ours, theirs.astype(np.float64), _RELATIVE, _ABSOLUTE, equal_nan=True))
+    return bool(np.array_equal(ours, theirs))
+
+
+def _close(ours: float | None, theirs: float | None) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    return bool(np.isclose(ours, theirs, _RELATIVE, _ABSOLUTE))
+
+
+def read_spots(folder: Path) -> NDArray[np.str_]:
+    """Names of the spots of a cell's predictions, in their order."""
+    import h5py
+    from anndata import io
+
+    with h5py.File(folder / "predictions.h5ad") as file:
+        return np.asarray(io.read_elem(file["obs"])["spot"].to_numpy(str))
+
+
+def read_columns(folder: Path) -> dict[str, NDArray[Any]]:
+    """The columns of `scores.parquet` as they were written: names as objects with None, numbers and flags as arrays."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out: dict[str, NDArray[Any]] = {}
+    table = pq.read_table(folder / "scores.parquet")
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            out[name] = np.array(column.to_pylist(), dtype=object)
+        else:
+            out[name] = column.to_numpy(zero_copy_only=False)
+    return out

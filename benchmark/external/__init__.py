@@ -1,0 +1,1 @@
+"""Predictions made outside: what others need to train, and how their tables are scored."""

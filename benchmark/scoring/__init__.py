@@ -1,0 +1,1 @@
+"""The metrics of a prediction, and metrics that plug-ins add."""

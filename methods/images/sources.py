@@ -1,0 +1,132 @@
+"""What the image side of a method reads: frozen features in memory, or patches read a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...datasets.cohort import Cohort, RowView
+from ..scaling import Scaling, chunks
+from ..selection import validation_scores
+
+
+class ImageSource(Protocol):
+    """Rows of an image input: `prepare` runs on the host, one batch ahead of `ready`, which ends on the device.
+
+    Attributes:
+        forward_batch: rows in a pass without gradients.
+    """
+
+    forward_batch: int
+
+    def __len__(self) -> int: ...
+
+    def prepare(self, rows: Tensor) -> Tensor: ...
+
+    def ready(self, batch: Tensor, training: bool) -> Tensor: ...
+
+
+class FeatureSource:
+    """z-scored features, float32 (n, d), held on the device; `noise` is added in training."""
+
+    forward_batch = 128
+
+    def __init__(self, features: RowView, scaling: Scaling, device: torch.device, noise: float = 0.0) -> None:
+        values = np.empty(features.shape, dtype=np.float32)
+        for place, part in chunks(features):
+            values[place] = scaling.apply(part)
+        self._values = torch.from_numpy(values).to(device)
+        self._noise = noise
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def prepare(self, rows: Tensor) -> Tensor:
+        return rows
+
+    def ready(self, batch: Tensor, training: bool) -> Tensor:
+        values = self._values[batch.to(self._values.device)]
+        return values + self._noise * torch.randn_like(values) if training and self._noise else values
+
+
+class PatchSource:
+    """Patches uint8 (n, h, w, 3), normalised to float32 (batch, 3, h, w) on the device, as (x / 255 - mean) / sd.
+
+    With `augment`, each training patch is turned and mirrored at random into one of its eight symmetries.
+    """
+
+    def __init__(
+        self,
+        patches: RowView,
+        mean: NDArray[np.float64],
+        sd: NDArray[np.float64],
+        device: torch.device,
+        augment: bool = False,
+    ) -> None:
+        self._patches, self._device, self._augment = patches, device, augment
+        # Eight patches' activations stay in a CPU's cache: DenseNet-121 runs 1.8 times as fast as with 64.
+        self.forward_batch = 8 if device.type == "cpu" else 64
+        self._mean = torch.tensor(mean * 255, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        self._sd = torch.tensor(sd * 255, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self._patches)
+
+    def prepare(self, rows: Tensor) -> Tensor:
+        batch = torch.from_numpy(self._patches[rows.numpy()])
+        return batch.pin_memory() if self._device.type == "cuda" else batch
+
+    def ready(self, batch: Tensor, training: bool) -> Tensor:
+        x = batch.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+        if training and self._augment:
+            x = random_symmetry(x)
+        return x.to(torch.float32, memory_format=torch.channels_last).sub_(self._mean).div_(self._sd)
+
+
+def random_symmetry(x: Tensor) -> Tensor:
+    """Each square image of a batch (n, c, s, s) in one of its eight symmetries, drawn from torch's random state."""
+    flip, mirror, transpose = (torch.rand((3, len(x), 1, 1, 1), device=x.device) < 0.5).unbind(0)
+    x = torch.where(flip, x.flip(2), x)
+    x = torch.where(mirror, x.flip(3), x)
+    return torch.where(transpose, x.transpose(2, 3), x)
+
+
+def symmetries(x: Tensor) -> Iterator[Tensor]:
+    """The eight symmetries of a batch of square images (n, c, s, s), the identity first."""
+    for turned in (x, x.transpose(2, 3)):
+        for mirrored in (turned, turned.flip(3)):
+            yield mirrored
+            yield mirrored.flip(2)
+
+
+def run_batches(
+    network: nn.Module,
+    source: ImageSource,
+    forward: Callable[[Tensor], Tensor] | None = None,
+) -> NDArray[np.float32]:
+    """`forward` (the network itself if None) over all rows in order, in evaluation mode: float32 (n, ...) on the host."""
+    was_training = network.training
+    network.eval()
+    apply = forward or network
+    with torch.inference_mode():
+        parts = [
+            apply(source.ready(source.prepare(rows), training=False)).float().cpu()
+            for rows in torch.arange(len(source)).split(source.forward_batch)
+        ]
+    network.train(was_training)
+    return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
+
+
+def validator(network: nn.Module, source: ImageSource, validation: Cohort) -> Callable[[], dict[str, float]]:
+    """What the training loop calls after each epoch, for networks that map an image to expression directly."""
+    return lambda: validation_scores(run_batches(network, source), validation.target, validation.boundaries)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's weights are."""
+    return next(network.parameters()).device

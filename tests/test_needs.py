@@ -5,7 +5,7 @@ from importlib.metadata import requires
 
 import pytest
 
-from .needs import need, need_openvino
+from .support.needs import need, need_openvino
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from .support.places import ROOT
+
 HEAVY = ("torch", "ray", "scanpy", "anndata", "pandas", "matplotlib", "timm")
 
 

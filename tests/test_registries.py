@@ -23,8 +23,8 @@ from qbench.methods.encoders import registry as encoders
 from qbench.registries import Registry
 from typer.testing import CliRunner
 
-from .datasets_sections import counts, grid, write_card, write_h5ad
-from .fake_packages import BROKEN, Site, add_module, add_package, fake_site
+from .support.datasets_sections import counts, grid, write_card, write_h5ad
+from .support.fake_packages import BROKEN, Site, add_module, add_package, fake_site
 
 REGISTRIES = [methods.METHODS, datasets.DATASETS, encoders.ENCODERS, METRICS, datasets.READERS]
 KINDS = pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from qbench.datasets.cache import ArrayCache
+from qbench.datasets.registry import open_dataset
+from qbench.datasets.section import Section
+from qbench.errors import DataError
+
+from ...support.datasets_sections import GENES, grid, write_card, write_tables
+
+
+def load(tmp_path: Path, file: str = "S1.csv", **more: object) -> Section:
+    entry = {"id": "S1", "patient": "P1", "file": file, "spots": "S1_spots.csv", **more}
+    card = write_card(tmp_path / "mine.yaml", "tables", [{k: v for k, v in entry.items() if v is not None}])
+    return open_dataset(str(card), None, ArrayCache(tmp_path / "cache")).load("S1")
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_counts_and_positions(tmp_path: Path, separator: str) -> None:
+    values = write_tables(tmp_path, separator=separator)
+    section = load(tmp_path, "S1.csv" if separator == "," else "S1.tsv")
+    assert section.genes == GENES
+    assert (section.counts.toarray() == values).all()
+    assert (section.pixel_xy == grid()).all()
+    assert np.allclose(section.array_xy, grid() / 100)
+
+
+def test_quoted_cells_and_array_positions(tmp_path: Path) -> None:
+    values = write_tables(tmp_path)
+    path = tmp_path / "S1.csv"
+    path.write_text(
+        "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in path.read_text().splitlines())
+    )
+    spots = pd.read_csv(tmp_path / "S1_spots.csv")
+    spots["array_x"], spots["array_y"] = np.arange(12), 5
+    spots.to_csv(tmp_path / "S1_spots.csv", index=False)
+    section = load(tmp_path)
+    assert (section.counts.toarray() == values).all()
+    assert (section.array_xy == np.column_stack([np.arange(12), np.full(12, 5)])).all()
+
+
+def test_normalised_values_are_named(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    table = pd.read_csv(tmp_path / "S1.csv", index_col=0)
+    np.log1p(table).round(3).to_csv(tmp_path / "S1.csv")
+    with pytest.raises(DataError, match=r"row 1 .*expected a whole, non-negative count.*give the table of raw counts"):
+        load(tmp_path)
+
+
+def test_a_transposed_table(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    pd.read_csv(tmp_path / "S1.csv", index_col=0).T.to_csv(tmp_path / "S1.csv")
+    with pytest.raises(DataError, match="the other way round; transpose"):
+        load(tmp_path)
+
+
+def test_faults_of_the_table_of_spots(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    path = tmp_path / "S1_spots.csv"
+    good = path.read_text()
+    path.write_text(good.replace("spot,x,y", "barcode,x,y"))
+    with pytest.raises(DataError, match=r"Expected columns spot, x and y in .*found barcode, x, y"):
+        load(tmp_path)
+    path.write_text(good.replace("spot3,", "spot2,"))
+    with pytest.raises(DataError, match="spot spot2 must appear once"):
+        load(tmp_path)
+    path.write_text("\n".join(good.splitlines()[:-2]))
+    with pytest.raises(DataError, match=r"2 of 12 spots with counts have no position .*spot10, spot11"):
+        load(tmp_path)
+    with pytest.raises(DataError, match="name it in the card with 'spots:'"):
+        load(tmp_path, spots=None)

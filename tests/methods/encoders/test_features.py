@@ -1,0 +1,207 @@
+"""Features: what identifies them, what the runtimes compute, and that nothing is encoded twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from qbench.datasets.cache import ArrayCache
+from qbench.errors import ConfigurationError, MethodError
+from qbench.methods import machine
+from qbench.methods.encoders import features
+from qbench.methods.encoders.registry import EncoderSpec, card, names, parse_weights, resolve
+from qbench.methods.encoders.rgb import encode_rgb
+
+from ...support.needs import need_openvino
+
+TINY = "test_resnet.r160_in1k"
+
+
+@pytest.fixture(scope="module")
+def patches() -> NDArray[np.uint8]:
+    """11 smooth, coloured patches of 64 px."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(60, 250, (11, 8, 8, 3)).astype(np.uint8)
+    return np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> ArrayCache:
+    return ArrayCache(tmp_path)
+
+
+def _tiny(runtime: str) -> EncoderSpec:
+    return resolve(TINY, {TINY: "random"}, device="cpu", runtime=runtime)
+
+
+def test_resolving_the_default_imports_no_torch() -> None:
+    code = (
+        "import sys; from qbench.methods.encoders import registry, features; registry.resolve('efficientnet_lite0'); "
+        "print(sorted({'torch', 'timm', 'openvino'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_card_is_complete() -> None:
+    assert {"ctranspath", "densenet121", "efficientnet_lite0", "resnet50", "rgb"} <= set(names())
+    for name in names():
+        found = card(name)
+        assert found.dim is not None
+        assert found.source
+        assert (found.timm_name is None) == (found.loader == "rgb")
+
+
+def test_an_unknown_encoder_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match=r"Did you mean 'efficientnet_lite0'"):
+        resolve("eficientnet_lite0")
+
+
+def test_parse_weights() -> None:
+    assert parse_weights(["resnet50=a/b.pth", "hf-hub:x/y=random"]) == {
+        "resnet50": Path("a/b.pth"),
+        "hf-hub:x/y": "random",
+    }
+    assert parse_weights(["random"]) == {"*": "random"}
+    for wrong in ("file.pth", "=x", "a=", "*=f.pth"):
+        with pytest.raises(ConfigurationError, match="NAME=FILE"):
+            parse_weights([wrong])
+    with pytest.raises(ConfigurationError, match="twice"):
+        parse_weights(["a=b", "a=c"])
+
+
+def test_rgb_against_numpy(patches: NDArray[np.uint8], empty: ArrayCache) -> None:
+    plain = patches.reshape(11, -1, 3).astype(np.float64) / 255
+    expected = np.concatenate([plain.mean(axis=1), plain.std(axis=1)], axis=1)
+    assert np.allclose(encode_rgb(patches), expected, atol=1e-6)
+    assert np.array_equal(encode_rgb(np.full((1, 4, 4, 3), 51, np.uint8)), np.float32([[0.2, 0.2, 0.2, 0, 0, 0]]))
+    spec = resolve("rgb", {"*": "random"})
+    assert np.allclose(features.open_features(spec, patches, "p", empty), expected, atol=1e-6)
+    with pytest.raises(ConfigurationError, match="has no weights"):
+        resolve("rgb", {"rgb": "random"})
+
+
+def test_all_that_moves_features_is_in_their_key() -> None:
+    spec = _tiny("eager:fp32")
+    changes: list[dict[str, object]] = [
+        {"name": "other"},
+        {"sha256": "0"},
+        {"version": 2},
+        {"runtime": "openvino"},
+        {"dtype": "bf16"},
+        {"mean": (0.0, 0.0, 0.0)},
+        {"std": (1.0, 1.0, 1.0)},
+    ]
+    keys = {features.features_key(dataclasses.replace(spec, **change), "p") for change in changes}  # type: ignore[arg-type]
+    keys |= {features.features_key(spec, "p"), features.features_key(spec, "q")}
+    assert len(keys) == len(changes) + 2
+    assert features.features_key(dataclasses.replace(spec, device="cuda", weights=Path("moved")), "p") in keys
+
+
+def test_features_are_those_of_a_plain_loop_and_computed_once(patches: NDArray[np.uint8], empty: ArrayCache) -> None:
+    import torch
+    from qbench.methods.encoders.build import build_network
+
+    spec = _tiny("eager:fp32")
+    done: list[tuple[str, int, int]] = []
+    got = features.open_features(spec, patches, "p", empty, lambda *step: done.append(step))
+    mean, std = (np.array(v, np.float32) for v in (spec.mean, spec.std))
+    plain = torch.from_numpy(((patches / np.float32(255) - mean) / std).astype(np.float32)).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        expected = build_network(TINY, "random")(plain.contiguous()).numpy()
+    assert got.dtype == np.float32
+    assert np.allclose(got, expected, atol=1e-5)
+    assert done == [(f"encode {TINY}", 8, 11), (f"encode {TINY}", 11, 11)]
+
+    def never() -> NDArray[np.uint8]:
+        raise AssertionError("the patches were opened again")
+
+    assert np.array_equal(features.open_features(spec, never, "p", empty), got)
+
+
+@pytest.mark.parametrize("runtime", ["eager:bf16", "openvino:fp32", "openvino:bf16"])
+def test_runtimes_agree_with_fp32_and_do_not_depend_on_the_batch(
+    patches: NDArray[np.uint8], empty: ArrayCache, runtime: str
+) -> None:
+    if runtime.startswith("openvino"):
+        need_openvino()
+    from qbench.methods.encoders.runtimes import open_runtime
+
+    plain = features.open_features(_tiny("eager:fp32"), patches, "p", empty)
+    spec = _tiny(runtime)
+    got = features.open_features(spec, patches, "p", empty)
+    assert np.allclose(got, plain, atol=1e-4 if spec.dtype == "fp32" else 0.05)
+    alone = open_runtime(spec, 64).encode(patches[3:4])
+    assert alone.shape == (1, got.shape[1])
+    assert np.allclose(alone[0], got[3], atol=1e-5 if spec.dtype == "fp32" else 0.02)
+
+
+@pytest.mark.parametrize("runtime", ["eager:bf16", "openvino"])
+def test_lite0_stays_close_in_bf16_because_its_front_is_fp32_and_through_openvino(
+    demo_patches: NDArray[np.uint8], empty: ArrayCache, runtime: str
+) -> None:
+    from qbench.methods.encoders import runtimes
+
+    if runtime == "openvino":
+        need_openvino()
+    spec = resolve("efficientnet_lite0", device="cpu", runtime=runtime)
+    assert features.check_against_fp32(spec, runtimes.open_runtime(spec, 224), demo_patches, empty).cosine > 0.9993
+    (entry,) = empty.entries()
+    assert entry.kind == "encoder-check"
+
+
+@pytest.fixture
+def demo_patches() -> NDArray[np.uint8]:
+    """Bright, low in contrast, like tissue: where rounded filters show."""
+    rng = np.random.default_rng(0)
+    coarse = rng.normal([200, 160, 190], 25, (6, 28, 28, 3)).clip(0, 255).astype(np.uint8)
+    return np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)
+
+
+def test_a_runtime_that_is_off_is_refused_with_the_figure(patches: NDArray[np.uint8], empty: ArrayCache) -> None:
+    class Off:
+        dim, batch = 96, 4
+
+        def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return np.ones((len(patches), 96), np.float32)
+
+    spec = _tiny("eager:bf16")
+    with pytest.raises(MethodError, match=r"cosine of 0\.\d+ to its fp32 features.*eager:fp32"):
+        features.check_against_fp32(spec, Off(), patches, empty)
+
+
+def test_choices_follow_the_machine(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(machine, "_has_openvino", lambda: False)
+    machine._say_fp32.cache_clear()
+    for flags, dtype in (({"avx2", "amx_bf16"}, "bf16"), ({"avx512_bf16"}, "bf16"), ({"avx2"}, "fp32")):
+        monkeypatch.setattr(machine, "cpu_flags", lambda flags=flags: frozenset(flags))
+        assert machine.choose_runtime("auto", "cpu") == ("eager", dtype)
+    machine._say_fp32.cache_clear()
+    for _ in range(2):
+        assert machine.choose_runtime("compiled", "cpu") == ("compiled", "fp32")
+    assert sum("fp32" in r.message for r in caplog.records) == 2  # once above, once after the memory was cleared
+    assert machine.choose_runtime("eager:bf16", "cpu") == ("eager", "bf16")
+    with pytest.raises(ConfigurationError, match=r"pip install 'qbench\[cpu\]'"):
+        machine.choose_runtime("openvino", "cpu")
+    monkeypatch.setattr(machine, "_has_openvino", lambda: True)
+    assert machine.choose_runtime("auto", "cpu")[0] == "openvino"
+    with pytest.raises(ConfigurationError, match="CPU only"):
+        machine.choose_runtime("openvino", "cuda")
+    with pytest.raises(ConfigurationError, match="Did you mean 'openvino'"):
+        machine.choose_runtime("openvin")
+    with pytest.raises(ConfigurationError, match="dtype"):
+        machine.choose_runtime("eager:fp16")
+
+
+def test_cuda_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_has_nvidia_driver", lambda: False)
+    machine.resolve_device.cache_clear()
+    assert machine.resolve_device("auto") == "cpu"
+    with pytest.raises(ConfigurationError, match="--device cpu"):
+        machine.resolve_device("cuda")
+    machine.resolve_device.cache_clear()

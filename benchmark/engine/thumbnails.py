@@ -9,10 +9,10 @@ from pathlib import Path
 from ...datasets.cache import ArrayCache
 from ...datasets.images import open_image
 from ...datasets.registry import open_dataset
+from ...datasets.tissue import overview
 from ...errors import ConfigurationError, DataError
 from ...leaderboard.page_maps import Thumbnail
 from ...leaderboard.table import Table
-from ..predict.tissue import overview
 
 EDGE = 720  # pixels; five sections take about 0.4 MB
 QUALITY = 72  # of the JPEG

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ...datasets.readers.placement import pitch
 from ...datasets.readers.tables import read_spots
+from ...datasets.tissue import Overview
 from ...errors import ConfigurationError, DataError
-from .tissue import Overview
 
 WINDOW = (
     40  # grid steps along the edge of a window: the size of a HER2ST array, which whole-section methods learned from

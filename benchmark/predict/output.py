@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datasets.target import integer_counts
+from ...datasets.tissue import Overview
 from ...leaderboard.record import PatchRecord
 from ..engine.store import unwritable
 from .grid import Points
 from .model import FitRecord
-from .tissue import Overview
 
 _IDENTITY = "identity.json"
 _BLOCK = 256  # points that are written at once, and a chunk of the file

@@ -19,13 +19,13 @@ from ...datasets.images import Image, open_image
 from ...datasets.patches import read_patch
 from ...datasets.readers.slides import Slide
 from ...datasets.target import clamp, finite
+from ...datasets.tissue import overview
 from ...errors import ConfigurationError, MethodError
 from ...methods.encoders.registry import EncoderSpec, Weights
 from ..engine.inputs import out_of_reach
 from .grid import Points, grid_points, listed_points, parse_length
 from .model import FittedModel, load_model
 from .output import Parts, describe, write_output
-from .tissue import overview
 
 Progress = Callable[[str, int, int], None]
 AGREE = 0.1  # the option and the file may differ by this share before a note is due

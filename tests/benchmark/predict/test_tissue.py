@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from qbench.benchmark.predict import grid as grids
 from qbench.benchmark.predict.grid import grid_points, parse_length
-from qbench.benchmark.predict.tissue import Overview, find_tissue, otsu, overview
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.images import open_image
 from qbench.datasets.registry import open_dataset
+from qbench.datasets.tissue import Overview, find_tissue, otsu, overview
 from qbench.errors import ConfigurationError
 
 from ...support.slide_images import stained, tiled

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.images import Image
-from ...datasets.readers.slides import Slide
+from .images import Image
+from .readers.slides import Slide
 
 EDGE = 1500  # pixels of the overview's longer edge, at most
 BLOCK = 2048  # pixels of the slide's edge that are read at once

@@ -1,0 +1,58 @@
+"""Sessions for developers; .ci/run is what decides whether a change lands. `nox -l` lists them."""
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+def install(session: nox.Session) -> str:
+    """Install the project with what its tests need; returns the root, which commands are run outside of."""
+    root = str(session.invoked_from)
+    session.install("-e", ".[test]")
+    return root
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The quick tests; arguments go to pytest."""
+    install(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The long tests: clusters, sweeps, kills, real data, a browser."""
+    install(session)
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff's lint and format, without changing a file."""
+    session.install("ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy on the installed package, outside the root."""
+    root = install(session)
+    session.chdir(session.create_tmp())
+    session.run("mypy", "--config-file", f"{root}/pyproject.toml", "-p", "qbench")
+
+
+@nox.session
+def board(session: nox.Session) -> None:
+    """Make the committed board again: nox -s board -- HER2ST_DIR [WORK]."""
+    install(session)
+    session.run("bash", ".ci/board", *session.posargs, external=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """What qbench's speed is beside plain code, on this machine."""
+    install(session)
+    session.chdir(session.create_tmp())
+    session.run("qbench", "bench", *session.posargs)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from ..errors import ConfigurationError
 from ..names import shown
@@ -184,7 +184,7 @@ def read_record(path: Path) -> Record:
     """
     text = path.read_text(encoding="utf-8")
     try:
-        found = json.loads(text).get("schema")
+        found = from_json(text).get("schema")
     except (ValueError, AttributeError):
         found = None
     # Asked before anything else: a newer record may well validate, with figures that mean something else.

@@ -133,6 +133,7 @@ def _require_openvino(device: str) -> None:
         )
 
 
+@cache
 def _has_openvino() -> bool:
     return importlib.util.find_spec("openvino") is not None
 

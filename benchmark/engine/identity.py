@@ -72,6 +72,13 @@ def identity_of(
         by: of `trained_by` or `predicted_by`. spots: of the fold's sections, see `read_spots`.
         under: the protocol that scores it; None for a fit, which nobody scores.
     """
+    return {**by, **identity_on(dataset, fold, spots, target, under)}
+
+
+def identity_on(
+    dataset: Dataset, fold: Fold, spots: Spots, target: TargetName, under: Protocol | None
+) -> dict[str, Any]:
+    """The part of `identity_of` that every method shares on a fold."""
     patients = {info.id: info.patient for info in dataset.sections}
     scored = {} if under is None else {
         "protocol": under.hash,
@@ -79,7 +86,6 @@ def identity_of(
         **({"metrics": {metric.name: metric.origin for metric in metrics()}} if metrics() else {}),
     }  # fmt: skip
     return {
-        **by,
         **scored,
         "target": target,
         "rules": protocol.rules(dataset.card.markers, dataset.card.technical_genes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...datasets.cache import ArrayCache
 from ...datasets.folds import make_folds
@@ -18,9 +18,9 @@ from ...methods.encoders.registry import DEFAULT
 from ..settings import RunOptions
 from .changes import differences
 from .identity import data_hash, read_spots
-from .plan import Settled, cell_task
+from .plan import Ground
 from .reporter import Reporter
-from .resolve import resolve_method
+from .settle import Settled
 from .task import CellTask
 from .worker import run_apart
 
@@ -147,17 +147,9 @@ def task_of(record: Record, options: RunOptions) -> CellTask:
             f"The record is of fold {record.fold.name}, which the data at hand do not make; check --data-dir."
         )
     settled = Settled(protocol, folds, record.protocol.leaky, [], patients, spots)
-    resolved = resolve_method(
-        record.method.label,
-        options.profile,
-        options.encoder,
-        options.weights,
-        options.runtime,
-        options.device,
-        options.plugin,
-    )
-    resolved = resolved.stepping_for(options.runtime, options.device, options.precision, folds, options.max_epochs)
-    task = cell_task(options, resolved, dataset, settled, fold, record.seed, options.device, cache)
+    precision: Literal["fp32", "bf16"] = "bf16" if options.precision == "bf16" else "fp32"
+    ground = Ground(options, dataset, settled, options.device, precision, cache)
+    task = ground.task(ground.resolve(record.method.label), fold, record.seed)
     changes: dict[str, Any] = {"threads": record.threads, "keep_models": False, "tuned": record.tuned}
     if "tuned" in record.identity:  # of a sweep's choice, which is taken from the record
         identity = {**task.identity, "tuned": record.identity["tuned"]}

@@ -14,7 +14,7 @@ from ...files import write_text
 from ...names import spreadsheet_cell
 from ..engine.identity import contents_of
 from ..engine.panels import open_panel
-from ..engine.plan import open_data, settle_protocol
+from ..engine.settle import open_data, settle_protocol
 from ..settings import RunOptions
 
 

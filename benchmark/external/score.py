@@ -27,9 +27,10 @@ from ..engine.describe import method_record
 from ..engine.identity import contents_of, identity_of, predicted_by
 from ..engine.inputs import PreparedInputs
 from ..engine.panels import open_panel
-from ..engine.plan import Settled, open_data, patch_of, settle_protocol
+from ..engine.plan import patch_of
 from ..engine.result import CellResult, SectionResult
 from ..engine.run import genes_missing
+from ..engine.settle import Settled, open_data, settle_protocol
 from ..engine.store import write_cell
 from ..engine.task import CellTask
 from ..scoring.plugin_metrics import left_out, metrics_of

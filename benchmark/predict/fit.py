@@ -20,8 +20,9 @@ from ..engine.cell import open_cohort
 from ..engine.identity import contents_of, identity_of, read_spots, trained_by
 from ..engine.inputs import Progress, prepare
 from ..engine.panels import open_panel
-from ..engine.plan import available_cores, choose_sections, open_data, patch_of
+from ..engine.plan import available_cores, patch_of
 from ..engine.resolve import ResolvedMethod, resolve_method
+from ..engine.settle import choose_sections, open_data
 from ..settings import RunOptions
 from .model import FitRecord, PanelRecord, check_place, write_model
 

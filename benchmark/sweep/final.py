@@ -8,8 +8,9 @@ from typing import Any
 
 from ...datasets.hashing import canonical_hash
 from ...errors import QbenchError
-from ..engine.plan import Plan, make_plan, plan_cell
+from ..engine.plan import Plan
 from ..engine.resolve import ResolvedMethod
+from ..engine.task import CellTask
 from .space import Settings, point
 from .state import Sweep
 from .trial import TrialResult
@@ -40,31 +41,31 @@ def choose(sweep: Sweep) -> dict[str, TrialResult]:
 
 def final_plan(sweep: Sweep, plan: Plan, own: ResolvedMethod, workers: int | None) -> Plan:
     """The cells of the chosen configurations, all seeds, and those of the untuned method beside them."""
-    cells = list(plan.cells)
+    folds = {fold.name: fold for fold in plan.ground.settled.folds}
     methods = {own.spec.label: own}
+    tasks: list[CellTask] = []
     for fold, result in sweep.chosen.items():
-        label = point(sweep.base, result.settings).label
-        tuned = make_plan(sweep.options.model_copy(update={"methods": (label,)}))
-        methods |= {method.spec.label: method for method in tuned.methods}
-        mark = {"trials": len(sweep.points), "search": sweep.key}
-        for cell in tuned.cells:
-            if cell.task.fold.name != fold:
-                continue
-            identity = {**cell.task.identity, "tuned": mark}
-            changes = {
-                "identity": identity,
-                "cell": canonical_hash(identity),
-                "tuned": {
-                    "method": sweep.base.label,
-                    **mark,
-                    "chosen": chosen_values(sweep, cell.task.identity["parameters"]),
-                },
-            }
-            cells.append(plan_cell(cell.task.model_copy(update=changes)))
+        tuned = plan.ground.resolve(point(sweep.base, result.settings).label)
+        methods[tuned.spec.label] = tuned
+        tasks += [_marked(task, sweep) for task in plan.ground.tasks(tuned, [folds[fold]])]
+    cells = [*plan.cells, *plan.ground.looked_up(tasks)]
     threads = {"threads": 1} if workers or sweep.options.ray_address else {}
     cells = [replace(cell, task=cell.task.model_copy(update=threads)) for cell in cells]
     options = sweep.options.model_copy(update={"workers": workers})
     return replace(plan, options=options, methods=tuple(methods.values()), cells=tuple(cells), notes=())
+
+
+def _marked(task: CellTask, sweep: Sweep) -> CellTask:
+    """The cell of a chosen configuration: known as such, for a number that was tuned is no other one."""
+    mark = {"trials": len(sweep.points), "search": sweep.key}
+    identity = {**task.identity, "tuned": mark}
+    chosen = chosen_values(sweep, task.identity["parameters"])
+    changes = {
+        "identity": identity,
+        "cell": canonical_hash(identity),
+        "tuned": {"method": sweep.base.label, **mark, "chosen": chosen},
+    }
+    return task.model_copy(update=changes)
 
 
 def chosen_values(sweep: Sweep, parameters: Mapping[str, Any]) -> Settings:

@@ -25,7 +25,7 @@ from ..engine.panels import open_panel
 from ..engine.plan import Plan, available_cores, make_plan
 from ..engine.ray_session import RaySession, ray_session, shared_environment
 from ..engine.reporter import Reporter
-from ..engine.resolve import ResolvedMethod, resolve_method
+from ..engine.resolve import ResolvedMethod
 from ..engine.run import execute
 from ..plugins import load_plugins
 from ..settings import RunOptions
@@ -59,14 +59,14 @@ def run_sweep(
     points = space.grid(base) if sweep.search == "grid" else space.samples(sweep.samples or SAMPLES, seed, base)
     plan = make_plan(options.model_copy(update={"methods": (base.label,)}))
     own = plan.methods[0]
-    resolved = [resolve(point(base, settings).label, options, plan) for settings in points]
+    resolved = [plan.ground.resolve(point(base, settings).label) for settings in points]
     identity = sweep_identity(base, space, resolved, sweep, plan)
     start = f"{path_part(base.name)}-{path_part(plan.protocol.dataset)}-{options.profile}"
     with sweep_folder(options.out, start, identity, sweep.new) as folder:
         for note in plan.notes:
             reporter.note(note)
         found = Sweep(folder, base, space, options, sweep, canonical_hash(identity), (), points, [])
-        found.folds = tuple(fold.name for fold in folds_of(plan))
+        found.folds = tuple(fold.name for fold in plan.ground.settled.folds)
         found.times = read_times(folder)
         session_cpus = (
             sweep.concurrent or max(1, int(available_cores() // sweep.cpus_per_trial))
@@ -85,20 +85,6 @@ def run_sweep(
             workers = None if options.ray_address else sweep.concurrent or int(session_cpus // sweep.cpus_per_trial)
             found.records = execute(final_plan(found, plan, own, workers), reporter)
     return found
-
-
-def folds_of(plan: Plan) -> tuple[Fold, ...]:
-    """The folds of a plan, in its order."""
-    return tuple({cell.task.fold.name: cell.task.fold for cell in plan.cells}.values())
-
-
-def resolve(label: str, options: RunOptions, plan: Plan) -> ResolvedMethod:
-    """A point of the space with its encoders, as the plan resolved its own."""
-    device, precision = plan.cells[0].task.device, plan.cells[0].task.precision
-    resolved = resolve_method(
-        label, options.profile, options.encoder, options.weights, options.runtime, device, options.plugin
-    )
-    return resolved.stepping_for(options.runtime, device, precision, folds_of(plan), options.max_epochs)
 
 
 def sweep_identity(
@@ -132,7 +118,7 @@ class Searcher:
         return self._sweep.folder / "trials" / trial_name(fold, number)
 
     def _all(self) -> list[tuple[Fold, int]]:
-        return [(fold, number) for fold in folds_of(self._plan) for number in range(len(self._sweep.points))]
+        return [(fold, number) for fold in self._plan.ground.settled.folds for number in range(len(self._sweep.points))]
 
     def pending(self) -> bool:
         return any(read_result(self._folder(fold.name, number)) is None for fold, number in self._all())
@@ -164,7 +150,7 @@ class Searcher:
         ids = plan.protocol.sections
         inputs = prepare(plan.dataset, ids, encoders, patch, cache, self._reporter.preparing)
         contents = contents_of(read_spots(plan.dataset, ids, cache))
-        for fold in folds_of(plan):
+        for fold in plan.ground.settled.folds:
             panel = open_panel(plan.dataset, fold, cache)
             check_panel(fold, panel, contents)
             sides = {

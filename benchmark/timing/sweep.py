@@ -19,14 +19,14 @@ def rows(trials: tuple[int, ...] = TRIALS, epochs: int = EPOCHS) -> list[Row]:
     from ..engine.plan import make_plan
     from ..engine.reporter import make_reporter
     from ..settings import read_options
-    from ..sweep.run import folds_of, run_sweep
+    from ..sweep.run import run_sweep
     from ..sweep.state import read_sweep_options
 
     found = []
     quiet = make_reporter(quiet=True, verbose=False)
     with tempfile.TemporaryDirectory() as folder:
         options = read_options({"max_epochs": epochs, "out": Path(folder)}, None)
-        folds = len(folds_of(make_plan(options.model_copy(update={"methods": (METHOD,)}))))
+        folds = len(make_plan(options.model_copy(update={"methods": (METHOD,)})).ground.settled.folds)
         for wanted in trials:
             samples = max(1, wanted // folds)
             settings = read_sweep_options({"samples": samples, "new": True})

@@ -113,7 +113,7 @@ def test_a_record_of_today_is_not_outdated(today):
 @pytest.mark.parametrize(
     ("constant", "said"),
     [
-        ("benchmark.score.SCORE_VERSION", "score version was 1, is 99"),
+        ("benchmark.scoring.metrics.SCORE_VERSION", "score version was 1, is 99"),
         ("datasets.panel.PANEL_VERSION", "panel version was 1, is 99"),
         ("datasets.panel.PANEL_SIZE", "panel size was 1000, is 99"),
         ("datasets.target.TARGET_VERSION", "target version was 1, is 99"),

@@ -6,12 +6,14 @@ import csv
 from pathlib import Path
 
 import pytest
+from qbench.benchmark.engine import runs_folder
 from qbench.benchmark.engine.plan import make_plan
 from qbench.benchmark.engine.reporter import Quiet
 from qbench.benchmark.engine.run import execute
 from qbench.benchmark.external.export import export_protocol
 from qbench.benchmark.settings import RunOptions
 from qbench.errors import ConfigurationError, IntegrityError
+from qbench.leaderboard.record import read_record
 from qbench.methods import machine
 from rich.console import Console
 
@@ -89,6 +91,37 @@ def test_what_changed_is_named(data: Path, tmp_path: Path) -> None:
     assert {cell.state for cell in again.cells} == {"cached"}
     changed = make_plan(options(data, methods=("mean",), out=out, select="pcc"))
     assert {(cell.state, cell.reason) for cell in changed.cells} == {("to do", "changed: select was mse, is pcc")}
+
+
+def test_a_plan_reads_each_record_once_and_none_that_no_cell_asks_for(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "runs"
+    labels = tuple(f"ridge[alpha={i}]" for i in range(1, 6))
+    made = make_plan(options(data, methods=("mean",), out=out))
+    execute(made, Quiet(Console(stderr=True)))
+    template = read_record(made.cells[0].task.folder / "record.json")
+    for cell in make_plan(options(data, methods=labels, out=out)).cells:  # records as if those had run
+        task = cell.task
+        method = template.method.model_copy(update={"name": "ridge", "label": task.method})
+        fold = template.fold.model_copy(update={"name": task.fold.name})
+        changes = {"cell": task.cell, "identity": task.identity, "method": method, "fold": fold}
+        task.folder.mkdir()
+        record = template.model_copy(update=changes)
+        (task.folder / "record.json").write_text(record.model_dump_json(by_alias=True))
+    read: list[Path] = []
+    monkeypatch.setattr(runs_folder, "read_record", lambda path: read.append(path) or read_record(path))
+
+    cached = make_plan(options(data, methods=labels, out=out))
+    assert {cell.state for cell in cached.cells} == {"cached"}
+    assert len(read) == len(set(read)) == len(cached.cells) == 20
+    read.clear()
+    pending = make_plan(options(data, methods=labels, out=out, select="pcc"))
+    assert {cell.reason for cell in pending.cells} == {"changed: select was mse, is pcc"}
+    assert len(read) == len(set(read)) == 20, "twenty cells have five siblings each, and every record is read once"
+    read.clear()
+    assert {cell.reason for cell in make_plan(options(data, methods=("knn",), out=out)).cells} == {"new"}
+    assert read == [], "records of other methods are not opened"
 
 
 def test_long_training_of_a_backbone_is_planned_compiled_and_known_by_it(

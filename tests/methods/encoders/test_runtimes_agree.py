@@ -16,9 +16,10 @@ import pytest
 from qbench.benchmark.engine.cell import open_cohort, seal
 from qbench.benchmark.engine.inputs import PreparedInputs, prepare
 from qbench.benchmark.engine.panels import open_panel
-from qbench.benchmark.engine.plan import PATCH_SIZE, settle_protocol
+from qbench.benchmark.engine.plan import PATCH_SIZE
 from qbench.benchmark.engine.resolve import resolve_method
 from qbench.benchmark.engine.result import CellResult, SectionResult
+from qbench.benchmark.engine.settle import settle_protocol
 from qbench.benchmark.settings import RunOptions
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.folds import Fold

@@ -26,7 +26,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class SectionCheck:
-    """What was found of one section; `problem` is the first fault, or None. `image` is its size in pixels, as text."""
+    """What was found of one section; `problem` is the first fault, or None. `image` is its size in pixels, as text.
+
+    `microns_per_pixel` is None where nobody states it, `scale` says who does.
+    """
 
     id: str
     patient: str
@@ -36,6 +39,8 @@ class SectionCheck:
     image: str
     problem: str | None
     notes: tuple[str, ...]
+    microns_per_pixel: float | None = None
+    scale: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,18 @@ def _check_section(dataset: Dataset, info: SectionInfo, section: Section, progre
             fault = str(error)
         problem = problem or fault
     umi = int(section.counts.sum(dtype=np.int64))
-    return SectionCheck(info.id, info.patient, section.n_spots, len(section.genes), umi, size, problem, section.notes)
+    return SectionCheck(
+        id=info.id,
+        patient=info.patient,
+        spots=section.n_spots,
+        genes=len(section.genes),
+        umi=umi,
+        image=size,
+        problem=problem,
+        notes=section.notes,
+        microns_per_pixel=section.microns_per_pixel,
+        scale=section.scales[0].source if section.scales else "",
+    )
 
 
 def _check_image(path: Path, section: Section, progress: Callable[[int, int], None] | None) -> tuple[str, str | None]:

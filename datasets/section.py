@@ -13,6 +13,7 @@ from scipy import sparse
 
 from ..errors import DataError
 from ..names import UNNAMED, check_labels, check_name, patient_name
+from .scale import Stated
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -35,6 +36,7 @@ class Section:
         spot_diameter: of a spot, in pixels of that image, where known.
         labels: a pathologist's label per spot ("" where there is none), or None.
         content: hash of all that the section's values come from.
+        scales: what a reader found said of the microns per pixel of its coordinates; of a loaded section, what was taken.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Section:
     labels: tuple[str, ...] | None = None
     content: str = ""
     notes: tuple[str, ...] = field(default=(), compare=False)
+    scales: tuple[Stated, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         check_name("a section", self.id)

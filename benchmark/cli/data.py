@@ -196,7 +196,7 @@ def _show(found: DatasetCheck, quiet: bool) -> None:
     console = Console(highlight=False)
     if not quiet:
         table = Table(box=None, pad_edge=False)
-        for header in ("", "section", "patient", "spots", "genes", "UMI", "image", "remarks"):
+        for header in ("", "section", "patient", "spots", "genes", "UMI", "image", "µm/pixel", "remarks"):
             table.add_column(
                 header, overflow="fold", justify="right" if header in ("spots", "genes", "UMI") else "left"
             )
@@ -206,8 +206,11 @@ def _show(found: DatasetCheck, quiet: bool) -> None:
                 (f"{section.spots:,}", f"{section.genes:,}", f"{section.umi:,}") if section.spots else ("", "", "")
             )
             remarks = Text(section.problem or "; ".join(section.notes))
-            table.add_row(mark, section.id, Text(section.patient), *figures, section.image, remarks)
+            micron = "" if section.microns_per_pixel is None else f"{section.microns_per_pixel:.4g}"
+            table.add_row(mark, section.id, Text(section.patient), *figures, section.image, micron, remarks)
         console.print(table)
+        for source in sorted({section.scale for section in found.sections} - {""}):
+            console.print(f"µm/pixel: as {source} says", markup=False, soft_wrap=True)
         for note in found.notes:
             console.print(note, markup=False, soft_wrap=True)
         if found.fetched:

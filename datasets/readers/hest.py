@@ -12,17 +12,20 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ...errors import DataError
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
 from ..patch_file import PATCH_MICRONS, patch_barcodes
 from ..registry import Dataset, DatasetCard
+from ..scale import Stated
 from ..section import Section
 from .h5ad import VERSION as H5AD_VERSION
 from .h5ad import read_h5ad
 from .listed import Reader, open_listed
 
-VERSION = 1
+VERSION = 2
 
 
 def open_hest(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:
@@ -40,8 +43,8 @@ def read_hest(entry: SectionEntry, base: Path) -> Section:
     """
     section = read_h5ad(entry, _counts(entry, base))
     metadata = base / "metadata" / f"{entry.file}.json"
-    scale = entry.microns_per_pixel or (_pixel_size(metadata) if metadata.is_file() else section.microns_per_pixel)
-    section = replace(section, microns_per_pixel=scale)
+    if metadata.is_file():
+        section = replace(section, scales=(*_pixel_sizes(metadata), *section.scales))
     image = _image(entry, base)
     if image is None or image.suffix != ".h5":
         return section
@@ -61,16 +64,22 @@ def read_hest(entry: SectionEntry, base: Path) -> Section:
         array_xy=section.array_xy[rows],
         pixel_xy=section.pixel_xy[rows],
         labels=None if section.labels is None else tuple(section.labels[i] for i in rows),
-        microns_per_pixel=PATCH_MICRONS,  # of what is read, which is the patches
+        scales=(Stated(PATCH_MICRONS, "HEST's patches"),),  # of what is read, which is the patches
         notes=(*section.notes, *((f"{left} spots have no patch and are left out",) if left else ())),
     )
 
 
-def _pixel_size(path: Path) -> float:
+def _pixel_sizes(path: Path) -> list[Stated]:
+    """What the authors estimated from the spots, which is stated of every sample, and what the slide's file said."""
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["pixel_size_um_estimated"])
+        found = json.loads(path.read_text(encoding="utf-8"))
+        estimated, embedded = float(found["pixel_size_um_estimated"]), found.get("pixel_size_um_embedded")
+        stated = [Stated(estimated, "pixel_size_um_estimated", "HEST's authors estimated it from the spots")]
+        if embedded is not None and np.isfinite(float(embedded)):
+            stated.append(Stated(float(embedded), "pixel_size_um_embedded"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"Expected pixel_size_um_estimated in {path}, but {error}; fetch the file again.") from error
+    return stated
 
 
 def _counts(entry: SectionEntry, base: Path) -> Path:

@@ -19,8 +19,10 @@ from ..card_parts import SectionEntry
 from ..entry import EntryWriter
 from ..hashing import canonical_hash, file_sha256
 from ..registry import Dataset, DatasetCard, SectionInfo
+from ..scale import Stated
 from ..section import Section
 from .placement import check_placement
+from .scaling import in_pixels_of
 
 _OPTIONS = ("layer", "symbols", "labels", "microns_per_pixel", "spot_diameter", "pixel_scale")
 
@@ -32,7 +34,8 @@ class Reader:
     Attributes:
         versions: of the code that reads the format, by name: raised when the same files would give other values.
         tables: the files that hold counts and coordinates. image: the image, or None.
-        read: parses them into a `Section`; coordinates as stated, before any `pixel_scale`.
+        read: parses them into a `Section`; coordinates as stated, before any `pixel_scale`, and what was found said of their
+            microns per pixel in `scales`.
     """
 
     versions: Mapping[str, int]
@@ -119,9 +122,7 @@ def _load(
     entry = entries[info.id]
 
     def build(writer: EntryWriter) -> None:
-        section = reader.read(entry, base)
-        if section.pixel_xy is not None and entry.pixel_scale is not None:
-            section = replace(section, pixel_xy=section.pixel_xy * entry.pixel_scale)
+        section = in_pixels_of(info.image, reader.read(entry, base), entry)
         notes = check_placement(section, info.image, entry.pixel_scale is not None)
         _store(writer, replace(section, notes=(*section.notes, *notes)))
 
@@ -149,6 +150,7 @@ def _load(
         pixel_xy=arrays.get("pixel_xy"),
         image=info.image,
         microns_per_pixel=metadata["microns_per_pixel"],
+        scales=tuple(Stated(*stated) for stated in metadata["scales"]),
         spot_diameter=metadata["spot_diameter"],
         labels=_names(arrays["labels"]) if "labels" in arrays else None,
         content=info.content,
@@ -170,6 +172,7 @@ def _store(writer: EntryWriter, section: Section) -> None:
             writer.store(name, np.frombuffer("\n".join(values).encode(), np.uint8))
     writer.metadata = {
         "microns_per_pixel": section.microns_per_pixel,
+        "scales": [[stated.microns, stated.source] for stated in section.scales],
         "spot_diameter": section.spot_diameter,
         "notes": list(section.notes),
     }

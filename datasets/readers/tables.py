@@ -18,7 +18,7 @@ from ..section import Section
 from .listed import Reader, open_listed, stated_image
 from .placement import pitch
 
-VERSION = 1
+VERSION = 2
 
 
 def open_tables(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:
@@ -59,8 +59,6 @@ def read_tables(entry: SectionEntry, base: Path) -> Section:
         spots=counts.spots,
         array_xy=array_xy,
         pixel_xy=pixel_xy,
-        microns_per_pixel=entry.microns_per_pixel,
-        spot_diameter=entry.spot_diameter,
     )
 
 

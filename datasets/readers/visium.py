@@ -13,6 +13,7 @@ import csv
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +25,16 @@ from ..cache import ArrayCache
 from ..card_parts import SectionEntry
 from ..images import open_image
 from ..registry import Dataset, DatasetCard
+from ..scale import bin_microns, lattice, statements
 from ..section import Section, whole_counts
 from .genes import add_up_duplicates
 from .listed import Reader, open_listed, stated_image
-from .placement import pitch
 
-VERSION = 1
-PITCH_MICRONS = 100.0  # centre to centre, stated by 10x
-SPOT_MICRONS = 55.0
+VERSION = 2
+SPOT_MICRONS = 55.0  # stated by 10x
 AGREE = 0.02  # the full-resolution image may differ by this share from what the small one and its factor say
 _POSITIONS = ("tissue_positions.csv", "tissue_positions_list.csv")
 _COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
-_HEX_ROW = 3**0.5 / 2
 
 
 def open_visium(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:
@@ -61,23 +60,28 @@ def read_visium(entry: SectionEntry, base: Path) -> Section:
             "...); the matrix and "
             "the spatial folder must be of one run."
         )
+    # The array is measured on all of its spots, also those without tissue: few may be left under it.
+    every = np.array(list(positions.values()), dtype=np.float64)
+    factors = _factors(folder, where)
+    square = True if "bin_size_um" in factors else None
+    array = lattice(every[:, 2], every[:, 1], every[:, [4, 3]], square)
+    scales = statements(array, factors, where)
     table = np.array([positions[name] for name in barcodes], dtype=np.float64)
     kept = np.flatnonzero(table[:, 0] == 1)
     table = table[kept]
     counts, genes, notes = add_up_duplicates(counts[kept], genes)
     pixel_xy = table[:, [4, 3]]
-    scale = PITCH_MICRONS / pitch(pixel_xy) if len(kept) > 1 else None
-    _check_resolution(folder, None if entry.image is None else base / entry.image, where)
+    _check_resolution(folder, factors, None if entry.image is None else base / entry.image, where)
     return Section(
         id=entry.id,
         patient=entry.patient or UNNAMED,
         counts=counts,
         genes=genes,
         spots=tuple(barcodes[i] for i in kept),
-        array_xy=np.column_stack([table[:, 2] / 2, table[:, 1] * _HEX_ROW]),
+        array_xy=lattice(table[:, 2], table[:, 1], None, not array.hexagonal).xy,
         pixel_xy=pixel_xy,
-        microns_per_pixel=entry.microns_per_pixel or scale,
-        spot_diameter=entry.spot_diameter or (None if scale is None else SPOT_MICRONS / scale),
+        spot_diameter=(bin_microns(factors, where) or SPOT_MICRONS) / scales[0].microns if scales else None,
+        scales=scales,
         notes=notes,
     )
 
@@ -175,16 +179,30 @@ def _read_positions(path: Path) -> dict[str, tuple[float, ...]]:
         ) from error
 
 
-def _check_resolution(folder: Path, image: Path | None, where: str) -> None:
+def _factors(folder: Path, where: str) -> dict[str, Any]:
+    """The scale factors of Space Ranger; none where the file is not there."""
+    path = folder / "spatial" / "scalefactors_json.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{where}: expected scale factors in {path}, but {error}; copy the file again.") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: expected scale factors by name in {path}, found none; copy the file again.")
+    return found
+
+
+def _check_resolution(folder: Path, factors: dict[str, Any], image: Path | None, where: str) -> None:
     """Hold the image's size against that of Space Ranger's small one divided by its factor."""
-    small, factors = folder / "spatial" / "tissue_hires_image.png", folder / "spatial" / "scalefactors_json.json"
-    if image is None or not small.is_file() or not factors.is_file():
+    small = folder / "spatial" / "tissue_hires_image.png"
+    if image is None or not small.is_file() or not factors:
         return
     try:
-        factor = float(json.loads(factors.read_text(encoding="utf-8"))["tissue_hires_scalef"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        factor = float(factors["tissue_hires_scalef"])
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{where}: expected tissue_hires_scalef in {factors}, but {error}; copy the file again."
+            f"{where}: expected tissue_hires_scalef among the scale factors of {folder}, but {error}; copy the file again."
         ) from error
     found: NDArray[np.float64] = np.array(open_image(image).size, dtype=np.float64)
     due = np.array(open_image(small).size) / factor

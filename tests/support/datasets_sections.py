@@ -28,6 +28,12 @@ def grid(n: int = 12, pitch: float = 100.0, start: float = 150.0) -> np.ndarray:
     return np.column_stack([start + pitch * (index % 4), start + pitch * (index // 4)]).astype(np.float64)
 
 
+def hexagons(n: int = 14, pitch: float = 100.0, start: float = 100.0) -> np.ndarray:
+    """Spot centres on a hexagonal array, rows of four, odd rows half a pitch to the right."""
+    column, row = np.arange(n) % 4, np.arange(n) // 4
+    return np.column_stack([start + pitch * (column + row % 2 / 2), start + pitch * 0.75**0.5 * row])
+
+
 def write_image(path: Path, width: int = 600, height: int = 500, seed: int = 0) -> Path:
     """An RGB image of smooth blotches."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +93,7 @@ def write_visium(
             group["features/name"] = np.array(names, dtype="S")
             group["features/id"] = np.array([f"ENSG{i:011d}" for i in range(len(names))], dtype="S")
             group["features/feature_type"] = np.array(kinds, dtype="S")
-    pixel = grid(14)
+    pixel = hexagons(14)
     table = pd.DataFrame(
         {
             "barcode": barcodes,

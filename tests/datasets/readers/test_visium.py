@@ -9,7 +9,7 @@ from qbench.datasets.registry import open_dataset
 from qbench.datasets.section import Section
 from qbench.errors import DataError
 
-from ...support.datasets_sections import GENES, grid, write_card, write_image, write_visium
+from ...support.datasets_sections import GENES, hexagons, write_card, write_image, write_visium
 
 
 def load(tmp_path: Path, **more: object) -> Section:
@@ -23,8 +23,8 @@ def test_spots_under_tissue_with_counts_and_pixels(tmp_path: Path, mtx: bool, he
     section = load(tmp_path)
     assert section.genes == GENES
     assert (section.counts.toarray() == values).all()
-    assert (section.pixel_xy == grid(14)[:12]).all()
-    # neighbours 100 pixels apart, and 100 microns by construction of the array
+    assert (section.pixel_xy == hexagons(14)[:12]).all()
+    # neighbours 100 pixels apart, and 100 microns by construction of the array; its stated spot of 55 pixels agrees
     assert section.microns_per_pixel == pytest.approx(1.0)
     assert section.spot_diameter == pytest.approx(55.0)
     # array_col 2 and 0 of one row are one pitch apart; rows lie sqrt(3)/2 pitches apart

@@ -1,0 +1,242 @@
+"""Microns per pixel: what a section's files state, what its array measures, and which of them is taken.
+
+Facts. Spots of Visium lie 100 microns apart, centre to centre, in a hexagonal array (10x); those of Spatial Transcriptomics
+200 microns in a square one (Stahl et al. 2016); bins of Visium HD `bin_size_um`. A Visium spot is 55 microns wide, but Space
+Ranger writes the width of a theoretical spot of 65 into `spot_diameter_fullres`, and that of a fiducial spot of 105 into
+`fiducial_diameter_fullres`: neither divided by 55 is the scale. Others write the true 55 (ST: 100).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+
+LEAST, MOST = 0.05, 5.0  # microns per pixel of any image that shows tissue at a use to these methods
+AGREE = 0.02  # sources within this share of each other say the same
+HEX_ROW = 3**0.5 / 2  # distance of two rows of a hexagonal array, in pitches
+VISIUM, ST = 100.0, 200.0  # microns between neighbouring spots
+ST_EDGE = 35  # rows and columns of a Spatial Transcriptomics array, at most
+_SPOTS: dict[float | None, tuple[float, ...]] = {VISIUM: (65.0, 55.0), ST: (100.0,)}  # by pitch: what a width may mean
+_ANY_SPOT = (65.0, 55.0, 100.0)
+_SKEW = 0.05  # an array's two axes may differ by this share in their scale
+
+
+@dataclass(frozen=True)
+class Stated:
+    """One statement of a scale: microns per pixel, who says so, and why it would be believed before those after it.
+
+    `others` are what it may mean instead, where its author's unit is one of several.
+    """
+
+    microns: float
+    source: str
+    why: str = ""
+    others: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.source} says {' or '.join(f'{value:.4g}' for value in (self.microns, *self.others))}"
+
+    def agrees(self, microns: float) -> bool:
+        """Whether it may mean this scale, to 2 %."""
+        return any(abs(one - microns) <= AGREE * max(one, microns) for one in (self.microns, *self.others))
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Positions on an array.
+
+    Attributes:
+        xy: float64 (n, 2), in pitches. hexagonal: or square. pixels: of one pitch, None where the spots do not tell.
+        skewed: the array's axes differ in scale, so that its geometry is not the one assumed.
+        edge: the larger of the two numbers of rows and columns that the positions span.
+    """
+
+    xy: NDArray[np.float64]
+    hexagonal: bool
+    pixels: float | None
+    skewed: bool
+    edge: float
+
+
+def settle(where: str, stated: Sequence[Stated], firm: Stated | None = None) -> tuple[Stated | None, tuple[str, ...]]:
+    """The statement that is taken, and a note that names those which disagree with it.
+
+    A user's own statement (`firm`) wins; else, among three or more, what most agree on; else the first. Two agree where they
+    differ by at most 2 %.
+
+    Raises:
+        DataError: the one that is taken is no scale of an image of tissue (0.05 to 5 microns per pixel).
+    """
+    said = [*(() if firm is None else (firm,)), *stated]
+    if not said:
+        return None, ()
+    electable = said if firm is None and len(said) > 2 else said[:1]
+    meanings = [replace(one, microns=value, others=()) for one in electable for value in (one.microns, *one.others)]
+    votes = [sum(other.agrees(one.microns) for other in said) for one in meanings]
+    taken = meanings[votes.index(max(votes))]
+    check_scale(where, taken)
+    against = [one for one in said if not one.agrees(taken.microns)]
+    if not against:
+        return taken, ()
+    by_votes = len(electable) > 1 and max(votes) > 1
+    reason = f"{max(votes)} of {len(said)} agree on it" if by_votes else taken.why or "it comes first"
+    return taken, (
+        f"microns per pixel: {taken}, {', '.join(map(str, against))}; {taken.microns:.4g} is taken, because {reason}",
+    )
+
+
+def check_scale(where: str, stated: Stated) -> None:
+    """Refuse what is no scale of an image of tissue.
+
+    Raises:
+        DataError: outside 0.05 to 5 microns per pixel, or not finite.
+    """
+    if not LEAST <= stated.microns <= MOST:
+        raise DataError(
+            f"{where}: expected {LEAST:g} to {MOST:g} microns per pixel, but {stated}; correct it, or state the "
+            "image's own (microns_per_pixel in the card, --microns-per-pixel of 'qbench predict')."
+        )
+
+
+def lattice(
+    column: NDArray[np.float64],
+    row: NDArray[np.float64],
+    pixel_xy: NDArray[np.float64] | None,
+    square: bool | None = None,
+) -> Lattice:
+    """Positions in pitches from the columns and rows of an array, and the pixels of one pitch by least squares.
+
+    A hexagonal array of 10x counts columns by halves: neighbours in a row differ by two, and the sum of column and row is
+    even. A square one may look so where few spots are left; then the geometry that fits the pixels is taken. Positions
+    that are not finite are left out of the fit. The fit is affine, so the array may lie turned or mirrored.
+
+    Args:
+        column, row: (n,). pixel_xy: (n, 2) or None. square: what is known of the geometry, if anything.
+    """
+    flat = np.column_stack([column, row]).astype(np.float64)
+    halves = flat * (0.5, HEX_ROW)
+    finite = np.isfinite(flat).all(axis=1)
+    used = flat[finite]
+    edge = float(np.ptp(used, axis=0).max() + 1) if len(used) else 0.0
+    maybe = len(used) > 1 and bool((used.sum(axis=1) % 2 == 0).all())
+    choices = [False] if square or not maybe else [True] if square is False else [True, False]
+    fits = {hexagonal: _fit(halves if hexagonal else flat, pixel_xy) for hexagonal in choices}
+    hexagonal = min(choices, key=lambda choice: fits[choice][1] > 1 + _SKEW)  # the first that fits, else the first
+    pixels, ratio = fits[hexagonal]
+    return Lattice(halves if hexagonal else flat, hexagonal, pixels, ratio > 1 + _SKEW, edge)
+
+
+def from_array(found: Lattice, microns: float | None = None) -> Stated | None:
+    """The scale that an array's pitch gives, or None where its pitch in microns or in pixels is not known.
+
+    `microns` is the pitch where the data state it. A square array without any statement is taken for Spatial
+    Transcriptomics where it has at most 35 rows and columns, as those arrays do.
+    """
+    if found.pixels is None:
+        return None
+    kind = "hexagonal" if found.hexagonal else "square"
+    if microns is None:
+        if not found.hexagonal and found.edge > ST_EDGE:
+            return None
+        microns = VISIUM if found.hexagonal else ST
+        if not found.hexagonal and not LEAST <= microns / found.pixels <= MOST:
+            return None  # no such array: bins of a small piece, whose size nobody states
+    skew = ", though its rows and columns do not fit one scale" if found.skewed else ""
+    source = f"the {kind} array's pitch of {microns:g} microns{skew}"
+    return Stated(microns / found.pixels, source, "it is measured on the spots themselves")
+
+
+def statements(
+    found: Lattice, factors: Mapping[str, Any], where: str, pitch: float | None = None
+) -> tuple[Stated, ...]:
+    """What an array and the scale factors beside it say, the array first unless its axes do not fit one scale.
+
+    `pitch` in microns is that of the array where other data state it; `bin_size_um` of the factors is one.
+
+    Raises:
+        DataError: a factor that is no positive number.
+    """
+    microns = bin_microns(factors, where) or pitch
+    array = from_array(found, microns)
+    stated = from_factors(factors, VISIUM if found.hexagonal else microns or (ST if array else None), where)
+    if array is None:
+        return tuple(stated)
+    return (*stated, array) if found.skewed else (array, *stated)
+
+
+def from_factors(factors: Mapping[str, Any], pitch: float | None, where: str) -> list[Stated]:
+    """What Space Ranger's scale factors state: `microns_per_pixel`, and the width of a spot or bin.
+
+    Args:
+        factors: of scalefactors_json.json or `uns["spatial"][library]["scalefactors"]`.
+        pitch: of the array, in microns, where known: what a spot's width may mean depends on it.
+
+    Raises:
+        DataError: a factor that is no positive number.
+    """
+    found = []
+    why = "Space Ranger states it of these pixels"
+    if (direct := _number(factors, "microns_per_pixel", where)) is not None:
+        found.append(Stated(direct, "microns_per_pixel of the scale factors", why))
+    if (width := _number(factors, "spot_diameter_fullres", where)) is not None:
+        size = bin_microns(factors, where)
+        meant = _SPOTS.get(pitch, _ANY_SPOT) if size is None else (size,)
+        what = "spot" if size is None else "bin"
+        first, *others = (microns / width for microns in meant)
+        source = f"spot_diameter_fullres (a {what} of {' or '.join(f'{microns:g}' for microns in meant)} microns)"
+        found.append(Stated(first, source, why, tuple(others)))
+    return found
+
+
+def bin_microns(factors: Mapping[str, Any], where: str) -> float | None:
+    """`bin_size_um` of Visium HD's scale factors, or None.
+
+    Raises:
+        DataError: it is no positive number.
+    """
+    return _number(factors, "bin_size_um", where)
+
+
+def _fit(array: NDArray[np.float64], pixel_xy: NDArray[np.float64] | None) -> tuple[float | None, float]:
+    """Pixels of one unit of `array`, and the ratio of the scales of its two axes (1 where only one is measured)."""
+    if pixel_xy is None:
+        return None, 1.0
+    finite = np.isfinite(array).all(axis=1) & np.isfinite(pixel_xy).all(axis=1)
+    units, pixels = array[finite], pixel_xy[finite]
+    if not len(units):
+        return None, 1.0
+    units, pixels = units - units.mean(axis=0), pixels - pixels.mean(axis=0)
+    rank = int(np.linalg.matrix_rank(units))
+    if rank == 0:
+        return None, 1.0
+    affine = np.linalg.lstsq(units, pixels, rcond=None)[0]  # pixels = units @ affine
+    if rank == 1:
+        along = np.linalg.svd(units, full_matrices=False)[2][0]
+        length = float(np.linalg.norm(along @ affine))
+        return (length or None), 1.0
+    large, small = np.linalg.svd(affine, compute_uv=False)
+    if not small > 0:
+        return None, 1.0
+    # Where the axes differ, the pitch is that along a row, which is how it is stated.
+    even = large / small <= 1 + _SKEW
+    return float(np.sqrt(large * small) if even else np.linalg.norm(affine[0])), float(large / small)
+
+
+def _number(factors: Mapping[str, Any], name: str, where: str) -> float | None:
+    if name not in factors:
+        return None
+    try:
+        value = float(np.asarray(factors[name], dtype=np.float64))
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not (np.isfinite(value) and value > 0):
+        raise DataError(
+            f"{where}: expected a number above 0 for {name} of the scale factors, found {factors[name]!s:.40}; correct it."
+        )
+    return value

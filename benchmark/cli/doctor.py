@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
 
 import typer
 
+from ...errors import QbenchError
+from ...version import ROOT
 from . import flags
+
+ENOUGH_DISK_GB = 5.0  # patches and features of all HER2ST sections take 2.2 GB
+ENOUGH_MEMORY_GB = 4.0
 
 
 def add(app: typer.Typer) -> None:
@@ -15,8 +28,6 @@ def add(app: typer.Typer) -> None:
 
 def doctor(data_dir: flags.DataDir = None, encoder: flags.Encoder = None, as_json: flags.Json = False) -> None:
     """Check the installation, the default encoder's weights, the cache and the data; exit 1 when something fails."""
-    from .checkup import examine
-
     findings = examine(data_dir, encoder)
     if as_json:
         rows = [{"check": f.check, "status": f.status, "found": f.found, "fix": f.fix} for f in findings]
@@ -33,3 +44,137 @@ def doctor(data_dir: flags.DataDir = None, encoder: flags.Encoder = None, as_jso
             )
     if any(finding.status == "FAIL" for finding in findings):
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    check: str
+    status: Literal["PASS", "WARN", "FAIL"]
+    found: str
+    fix: str = ""
+
+
+def examine(data_dir: Path | None, encoder: str | None) -> list[Finding]:
+    """All findings, in the order in which a user would mend them."""
+    checks: list[Callable[[], Finding]] = [
+        _python,
+        _torch,
+        _device,
+        _cpu,
+        _memory,
+        _openvino,
+        lambda: _encoder(encoder),
+        _cache,
+        _shadow,
+        lambda: _her2st(data_dir),
+    ]
+    return [check() for check in checks]
+
+
+def _python() -> Finding:
+    return Finding("python", "PASS", ".".join(map(str, sys.version_info[:3])))
+
+
+def _torch() -> Finding:
+    try:
+        import torch
+    except ImportError as error:
+        return Finding("torch", "FAIL", str(error), "pip install torch")
+    return Finding("torch", "PASS", f"{torch.__version__}, {torch.get_num_threads()} threads")
+
+
+def _device() -> Finding:
+    from ...methods.machine import resolve_device
+
+    device = resolve_device("auto")
+    if device == "cpu":
+        return Finding("device", "PASS", "cpu (no usable CUDA GPU; paper profiles will be slow)")
+    import torch
+
+    return Finding("device", "PASS", torch.cuda.get_device_name())
+
+
+def _cpu() -> Finding:
+    from ...methods.machine import cpu_flags
+    from ..engine.plan import available_cores
+
+    found = cpu_flags()
+    fast = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512f") if flag in found]
+    cores = f"{available_cores()} cores"
+    if "amx_bf16" in found:
+        return Finding("cpu", "PASS", f"{cores}, {', '.join(fast)}")
+    return Finding("cpu", "PASS" if fast else "WARN", f"{cores}, no AMX{', ' + ', '.join(fast) if fast else ''}",
+                   "" if fast else "encoding will be slow; a GPU or a newer CPU helps")  # fmt: skip
+
+
+def _memory() -> Finding:
+    import psutil
+
+    free = psutil.virtual_memory().available / 1e9
+    if free >= ENOUGH_MEMORY_GB:
+        return Finding("memory", "PASS", f"{free:.1f} GB available")
+    return Finding(
+        "memory", "WARN", f"{free:.1f} GB available", f"{ENOUGH_MEMORY_GB:.0f} GB is comfortable; close other programs"
+    )
+
+
+def _openvino() -> Finding:
+    try:
+        return Finding("openvino", "PASS", version("openvino"))
+    except PackageNotFoundError:
+        return Finding(
+            "openvino", "WARN", "not installed", "pip install 'qbench[cpu]' encodes several times faster on a CPU"
+        )
+
+
+def _encoder(name: str | None) -> Finding:
+    from ...methods.encoders.registry import DEFAULT, resolve
+
+    name = name or DEFAULT
+    try:
+        spec = resolve(name)
+    except QbenchError as error:
+        return Finding(f"encoder {name}", "FAIL", str(error))
+    return Finding(f"encoder {name}", "PASS", f"weights sha256 {spec.sha256[:12]}, {spec.runtime} {spec.dtype}")
+
+
+def _cache() -> Finding:
+    from ...datasets.cache import ArrayCache
+
+    root = ArrayCache().root
+    existing = root
+    while not existing.exists():
+        existing = existing.parent
+    if not os.access(existing, os.W_OK):
+        return Finding("cache", "FAIL", f"{root} cannot be written", "set QBENCH_CACHE to a folder of yours")
+    free = shutil.disk_usage(existing).free / 1e9
+    if free < ENOUGH_DISK_GB:
+        return Finding("cache", "WARN", f"{root}, {free:.1f} GB free", "set QBENCH_CACHE to a larger disk")
+    return Finding("cache", "PASS", f"{root}, {free:.0f} GB free")
+
+
+def _shadow() -> Finding:
+    if any(str(Path(entry or ".").resolve()) == str(ROOT) for entry in sys.path):
+        return Finding(
+            "import path", "WARN", "the repository root is on sys.path: its 'datasets' hides other packages of that name",
+            "start with the command 'qbench' and without PYTHONPATH=.",
+        )  # fmt: skip
+    return Finding("import path", "PASS", "clean")
+
+
+def _her2st(data_dir: Path | None) -> Finding:
+    from ...datasets.cache import ArrayCache
+    from ...datasets.registry import open_dataset
+
+    if data_dir is None and not os.environ.get("QBENCH_DATA"):
+        return Finding(
+            "her2st", "WARN", "no folder named", "pass --data-dir, set QBENCH_DATA, or run 'qbench data fetch her2st'"
+        )
+    try:
+        dataset = open_dataset("her2st", data_dir, ArrayCache())
+    except QbenchError as error:
+        return Finding("her2st", "FAIL", str(error))
+    images = sum(info.image is not None for info in dataset.sections)
+    return Finding("her2st", "PASS", f"{len(dataset.sections)} sections, {images} with an image")

@@ -13,10 +13,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import typer
 
-from ... import __version__
 from ...datasets.cache_root import default_root
 from ...errors import QbenchError
 from ...names import shown
+from ...version import __version__
 from . import add_commands
 
 # What torch compiles is kept with everything else that is made once; importing torch's compiler would settle on /tmp.

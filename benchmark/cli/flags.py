@@ -66,6 +66,9 @@ Precision = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Cells at once, through Ray; one thread each.")]
 RayAddress = Annotated[str | None, typer.Option("--ray-address", help="Run the cells on this Ray cluster.")]
+Runs = Annotated[Path, typer.Argument(help="The runs folder.")]
+Reference = Annotated[str, typer.Option("--reference", help="The row that all others are compared with.")]
+Genes = Annotated[str | None, typer.Option("--genes", help="Genes to draw, with commas: PTPRF,TRAF4,ERBB2.")]
 Out = Annotated[Path | None, typer.Option("--out", help="The runs folder, default runs.")]
 Config = Annotated[Path | None, typer.Option("--config", help="YAML with the same names; the command line wins.")]
 Plugin = Annotated[

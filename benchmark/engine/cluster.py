@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from ... import __version__
 from ...errors import ConfigurationError, QbenchError
 from ...leaderboard.record import Failure, Record
+from ...version import __version__
 from ..settings import RunOptions
 from .cell import record_crash
 from .ray_session import RaySession, adopt, ray_session, shared_environment

@@ -10,8 +10,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ... import __version__
 from ...leaderboard.record import Environment
+from ...version import ROOT, __version__
 
 PACKAGES = ("torch", "timm", "numpy", "scipy", "pandas", "anndata", "scanpy", "ray", "openvino")
 
@@ -56,16 +56,15 @@ def _gpu() -> str | None:
 @cache
 def _git() -> str | None:
     """Commit of the checkout that qbench runs from, "+" when it has changes; None for an installed copy."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
+    if not (ROOT / ".git").exists():
         return None
     try:
         commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True, timeout=10
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=10
         )
         status = subprocess.run(
             ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=root, capture_output=True, text=True, check=True, timeout=10,
+            cwd=ROOT, capture_output=True, text=True, check=True, timeout=10,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None

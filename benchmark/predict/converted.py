@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ... import __version__
 from ...datasets.hashing import plain_sha256
 from ...errors import ConfigurationError
 from ...leaderboard.record import PatchRecord
 from ...methods.convert import convert
 from ...methods.registry import spec
+from ...version import __version__
 from ..engine.plan import PATCH_SIZE
 from .model import FitRecord, PanelRecord, check_place, write_model
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
 from ...datasets.cache import ArrayCache
 from ...datasets.folds import Fold, Part
 from ...datasets.gene_names import check_gene_names
@@ -16,6 +15,7 @@ from ...datasets.registry import SectionInfo
 from ...errors import ConfigurationError, MethodError
 from ...methods.machine import choose_precision, resolve_device
 from ...methods.method import FitContext
+from ...version import __version__
 from ..engine.cell import open_cohort
 from ..engine.identity import contents_of, identity_of, read_spots, trained_by
 from ..engine.inputs import Progress, prepare

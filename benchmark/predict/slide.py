@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import __version__
 from ...datasets.cache import ArrayCache
 from ...datasets.cohort import SealedSection
 from ...datasets.hashing import canonical_hash, file_sha256
@@ -22,6 +21,7 @@ from ...datasets.target import clamp, finite
 from ...datasets.tissue import overview
 from ...errors import ConfigurationError, MethodError
 from ...methods.encoders.registry import EncoderSpec, Weights
+from ...version import __version__
 from ..engine.inputs import out_of_reach
 from .grid import Points, grid_points, listed_points, parse_length
 from .model import FittedModel, load_model

@@ -1,7 +1,7 @@
 """docs/methods is what the cards say today; `qbench info NAME --markdown > docs/methods/NAME.md` brings it up to date."""
 
 import pytest
-from qbench.benchmark.cli.method_page import method_markdown
+from qbench.benchmark.cli.info import method_markdown
 from qbench.methods import registry
 
 from ..support.places import ROOT

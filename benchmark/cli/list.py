@@ -1,10 +1,9 @@
-"""`qbench list` and `qbench info`: what there is, by name, and what each thing is."""
+"""`qbench list`: what there is, by name, and who brought it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,9 +18,6 @@ KINDS = ("methods", "datasets", "encoders", "protocols", "metrics", "readers", "
 
 def add(app: typer.Typer) -> None:
     app.command("list", epilog="Examples:\n\nqbench list\n\nqbench list methods --json")(list_)
-    app.command("info", epilog="Examples:\n\nqbench info qca\n\nqbench info her2st\n\nqbench info efficientnet_lite0")(
-        info
-    )
 
 
 def list_(
@@ -61,57 +57,6 @@ def list_(
             table.add_row(*(Text(str(value)) for value in entry.values()))
         console.print(table)
         console.print()
-
-
-def info(
-    name: Annotated[str, typer.Argument(help="A method, dataset, encoder or protocol.")],
-    plugin: flags.Plugin = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="A method as the page of docs/methods.")] = False,
-    as_json: flags.Json = False,
-) -> None:
-    """What a method, dataset, encoder or protocol is: sources, parameters with ranges, departures from the publication."""
-    from ...datasets.protocol import read_protocol
-    from ...datasets.registry import card
-    from ...methods.encoders.registry import card as encoder_card
-    from ..plugins import load_plugins
-    from .method_page import method_info, method_markdown
-
-    load_plugins(plugin or ())
-    kind = _kind_of(name)
-    if markdown and kind == "method":
-        print(method_markdown(name), end="")
-        return
-    if kind == "method":
-        found = method_info(name)
-    elif kind == "dataset":
-        found = {"dataset": name, **card(name).model_dump(mode="json")}
-    elif kind == "encoder":
-        found = {"encoder": name, **encoder_card(name).model_dump(mode="json")}
-    else:
-        found = {"protocol": name, **read_protocol(name).model_dump(mode="json")}
-    if as_json:
-        print(json.dumps({"schema": 1, **found}, indent=1))
-    else:
-        _show(found)
-
-
-def _kind_of(name: str) -> str:
-    """What a name is of; what is ours comes first, whatever another package calls so."""
-    from ...datasets.protocol import names as protocols
-    from ...datasets.registry import DATASETS
-    from ...methods.encoders.registry import ENCODERS
-    from ...methods.registry import METHODS
-
-    if name.endswith((".yaml", ".yml")):
-        return "dataset"
-    registries = {"method": METHODS, "dataset": DATASETS, "encoder": ENCODERS}
-    ours = {**{kind: registry.shipped for kind, registry in registries.items()}, "protocol": protocols()}
-    everything = {kind: registry.names() for kind, registry in registries.items()}
-    for names in (ours, everything):
-        for kind, known in names.items():
-            if name in known:
-                return kind
-    raise unknown("method, dataset, encoder or protocol", name, [*chain(*everything.values()), *protocols()])
 
 
 def _rows(kind: str) -> list[dict[str, Any]]:
@@ -226,42 +171,3 @@ _LISTS: dict[str, Callable[[], Telling]] = {
     "metrics": _metrics,
     "readers": _readers,
 }
-
-
-def _show(found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    parameters = found.pop("parameters", [])
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for key, value in found.items():
-        if value not in (None, [], {}, ""):
-            table.add_row(key.replace("_", " "), Text(_words(value)))
-    console.print(table)
-    if not parameters:
-        return
-    console.print()
-    profiles = [key for key in parameters[0] if key not in ("name", "values", "what", "source")]
-    grid = Table(title="parameters", title_justify="left")
-    for header in ("name", *profiles, "may be", "what it is, and where the value is from"):
-        grid.add_column(header, overflow="fold", style="bold" if header == "name" else "")
-    for parameter in parameters:
-        sources = dict.fromkeys(parameter["source"].values())
-        what = " ".join([parameter["what"], *(f"[{source}]" for source in sources)])
-        grid.add_row(
-            parameter["name"], *(Text(_words(parameter[p])) for p in profiles), Text(parameter["values"]), Text(what)
-        )
-    console.print(grid)
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(f"{key}: {_words(inner)}" for key, inner in value.items() if inner not in (None, [], {}))
-    if isinstance(value, list):
-        long = any(isinstance(item, dict | list) or len(str(item)) > 24 for item in value)
-        return "\n".join(f"- {_words(item)}" for item in value) if long else ", ".join(map(str, value))
-    return str(value)

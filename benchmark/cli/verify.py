@@ -1,0 +1,36 @@
+"""`qbench verify`: whether what is stored is what was computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from . import flags
+
+
+def add(app: typer.Typer) -> None:
+    app.command("verify", epilog="Example: qbench verify runs")(verify)
+
+
+def verify(
+    runs: flags.Runs = Path("runs"), out: flags.Out = None, as_json: flags.Json = False, quiet: flags.Quiet = False
+) -> None:
+    """Recompute every hash and score from the stored predictions; exit 3 when one does not hold."""
+    from ..engine.reporter import make_reporter
+    from ..engine.verify import verify as check
+
+    reporter = make_reporter(quiet or as_json, False)
+    found = check(out or runs, reporter.preparing)
+    reporter.finish()
+    if as_json:
+        problems = [{"cell": problem.cell, "message": problem.message} for problem in found.problems]
+        print(json.dumps({"schema": 1, "cells": found.cells, "failed": found.failed, "problems": problems}, indent=1))
+    else:
+        for problem in found.problems:
+            typer.echo(f"{problem.cell}: {problem.message}")
+        failed = f", {found.failed} failed cells have nothing to hold" if found.failed else ""
+        typer.echo(f"{found.cells} cells verified, {len(found.problems)} problems{failed}")
+    if found.problems:
+        raise typer.Exit(3)

@@ -1,4 +1,4 @@
-"""Methods from a user's own file: `--plugin my.py:MyMethod` or `package.module:MyMethod`; names that packages claim in vain."""
+"""Methods from a user's own file: `--plugin my.py:MyMethod` or `package.module:MyMethod`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,10 @@ import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..datasets.registry import DATASETS, READERS
 from ..errors import ConfigurationError, short
-from ..methods.encoders.registry import ENCODERS
 from ..methods.method import Method
-from ..methods.registry import METHODS, register
-
-if TYPE_CHECKING:
-    from .engine.resolve import ResolvedMethod
+from ..methods.registry import register
 
 
 def load_plugins(plugins: Iterable[str]) -> list[str]:
@@ -27,15 +21,6 @@ def load_plugins(plugins: Iterable[str]) -> list[str]:
         ConfigurationError: a file or class that is not there, that is no `Method`, or that raises on import.
     """
     return [_load(plugin) for plugin in plugins]
-
-
-def refused_claims(methods: Iterable[ResolvedMethod], dataset: str, reader: str) -> list[str]:
-    """What to say where another package claims a name of qbench's that a run uses."""
-    used = [(DATASETS, dataset), (READERS, reader)]
-    for method in methods:
-        encoders = [*method.encoders.values(), *(() if method.backbone is None else (method.backbone,))]
-        used += [(METHODS, method.spec.name), *((ENCODERS, encoder.name) for encoder in encoders)]
-    return list(dict.fromkeys(sentence for registry, name in used for sentence in registry.refused(name)))
 
 
 def _load(plugin: str) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .row import RANKED_BY, Row
 from .statistics import bootstrap, max_t, tie_groups, too_few
-from .table import RANKED_BY, Row
 
 REFERENCE = "ridge"
 CONTROLS = ("ridge", "colour", "context", "untrained")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .record import Record
-from .table import Figure
+from .row import Figure
 
 
 def collect(

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .record import Record
+from .row import Row
 from .stored import StoredPredictions, read_predictions, read_scores
-from .table import Table
 
 VERSION = 1  # of the estimate; raised when it moves, so that stored ones are made anew
 SPLITS = 20
@@ -93,20 +93,15 @@ def gene_ceilings(
     return np.sqrt(np.maximum(0.0, 2 * r / (1 + r)))
 
 
-def with_ceilings(tables: Sequence[Table], folders: Mapping[str, Path]) -> list[Table]:
-    """The tables with their ceilings, where predictions are stored; `folders` is of `stored.folders_by_cell`."""
-    return [replace(table, ceiling=table_ceiling(table, folders)) for table in tables]
-
-
-def table_ceiling(table: Table, folders: Mapping[str, Path]) -> Ceiling | None:
-    """The ceiling of a table's folds, each from any one of its cells; None where one has no stored predictions.
+def table_ceiling(rows: Iterable[Row], folders: Mapping[str, Path]) -> Ceiling | None:
+    """The ceiling of the folds of a table's rows, each from any one of its cells; None where one has no stored predictions.
 
     Results are kept in `.ceilings` of the protocol's folder, keyed by the data, the split and the panel.
     """
     cells: dict[str, Record] = {}
     patients: dict[str, str] = {}
     due: set[str] = set()
-    for row in table.rows:
+    for row in rows:
         for record in row.records:
             if record.status == "done" and set(record.scores) & set(row.patients):
                 due.add(record.fold.name)

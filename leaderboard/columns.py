@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ..names import spreadsheet_cell
 from .analysis import remark
 from .ceiling import Ceiling
-from .table import RANKED_BY, Row, Table
+from .row import RANKED_BY, Row
+from .table import Table
 
 ABSENT = "–"
 LEGEND = (

@@ -11,9 +11,10 @@ import numpy as np
 
 from ..errors import ConfigurationError, unknown
 from .record import ProtocolRecord
+from .row import RANKED_BY, Row
 from .statistics import bootstrap, max_t, too_few
 from .stored import read_scores
-from .table import RANKED_BY, Row, Table
+from .table import Table
 
 
 @dataclass(frozen=True)

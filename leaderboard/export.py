@@ -10,7 +10,8 @@ from typing import Any
 from ..names import spreadsheet_cell
 from .analysis import beats_controls
 from .record import Record
-from .table import Row, Table
+from .row import Row
+from .table import Table
 
 SCHEMA = 1
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ConfigurationError
 from .analysis import REFERENCE
-from .ceiling import with_ceilings
+from .ceiling import table_ceiling
 from .record import find_records
 from .stored import folders_by_cell
 from .summarise import summarise
@@ -38,3 +40,8 @@ def read_tables(
     folders = folders_by_cell(found)
     tables = summarise((record for _, record in found), reference)
     return (with_ceilings(tables, folders) if ceilings else tables), folders
+
+
+def with_ceilings(tables: Iterable[Table], folders: Mapping[str, Path]) -> list[Table]:
+    """The tables with their ceilings, where predictions are stored; `folders` is of `stored.folders_by_cell`."""
+    return [replace(table, ceiling=table_ceiling(table.rows, folders)) for table in tables]

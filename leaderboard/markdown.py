@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ..names import shown, spreadsheet_cell
 from .columns import LEGEND, METHOD, Block, blocks, number
 from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
-from .table import Row, Table
+from .row import Row
+from .table import Table
 
 
 def tables_markdown(tables: Sequence[Table], detail: bool = False) -> str:

@@ -30,7 +30,7 @@ def render_page(
     """The page's HTML.
 
     Args:
-        tables: as `summarise` and `ceiling.with_ceilings` made them.
+        tables: as `summarise` and `folder.with_ceilings` made them.
         folders: cell -> folder, for predictions and scores; without them the page has no maps and no genes.
         thumbnails: (dataset, section) -> picture under the spots.
         genes: shown on the maps before the markers.

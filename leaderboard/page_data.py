@@ -14,8 +14,9 @@ from .codes import CODE_COUNTS, perplexity
 from .compare import gene_means
 from .record import Record
 from .reported import Reported, differences, fitting, heading, verdicts
+from .row import HEADLINE, Row
 from .stored import read_diagnostics
-from .table import HEADLINE, Row, Table
+from .table import Table
 
 # Figures whose patients and sections the page can open; the others show their mean and spreads.
 SETS = {

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 
 from .record import Record
+from .row import Row
 from .stored import StoredPredictions, read_predictions, read_scores
-from .table import Row, Table
+from .table import Table
 
 METHODS = 5
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ..yaml_files import read_model
 from .columns import ABSENT, number
-from .table import Row, Table
+from .row import Row
+from .table import Table
 
 _FOLDER = Path(__file__).resolve().parent.parent / "configs" / "reported"
 FIGURES = ("pcc_mg", "pcc_hvg", "pcc_heg", "mse")  # of QCA's tables

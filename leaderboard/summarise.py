@@ -16,7 +16,8 @@ from ..errors import ConfigurationError
 from .analysis import REFERENCE, analyse
 from .averages import collect, figure_of, mean_of, named, over_sections, total_of
 from .record import Record
-from .table import RANKED_BY, STANDARD, Figure, Row, Table
+from .row import RANKED_BY, STANDARD, Figure, Row
+from .table import Table
 
 # Parts of a cell's identity that its row spans, or that its table has in common; the data of a fold are the fold's.
 _CELL = ("protocol", "fold", "seed", "data")

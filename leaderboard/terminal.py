@@ -9,7 +9,8 @@ from ..names import shown
 from .analysis import remark
 from .columns import ABSENT, ENCODER, METHOD, RANK, Block, Column, blocks, number, ranks
 from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
-from .table import RANKED_BY, Row, Table
+from .row import RANKED_BY, Row
+from .table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console

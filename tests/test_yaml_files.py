@@ -17,7 +17,7 @@ from qbench.datasets.registry import DatasetCard, card
 from qbench.errors import ConfigurationError, short, unknown
 from qbench.leaderboard.reported import Reported
 from qbench.methods.card import MethodCard
-from qbench.methods.encoders.registry import EncoderCard
+from qbench.methods.encoders.card import EncoderCard
 from qbench.methods.registry import parse
 from qbench.yaml_files import fault, read_yaml
 from typer.testing import CliRunner

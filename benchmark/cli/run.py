@@ -65,8 +65,8 @@ def run(
     verbose: flags.Verbose = False,
 ) -> None:
     """Train, predict, score and rank methods on the folds of a protocol."""
-    from ...leaderboard.ceiling import with_ceilings
     from ...leaderboard.export import tables_json
+    from ...leaderboard.folder import with_ceilings
     from ...leaderboard.summarise import summarise
     from ..engine.plan import make_plan
     from ..engine.reporter import make_reporter

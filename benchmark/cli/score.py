@@ -44,8 +44,8 @@ def score(
     quiet: flags.Quiet = False,
 ) -> None:
     """Score predictions under the folds and panels of 'qbench protocol export'; the row is marked external."""
-    from ...leaderboard.ceiling import with_ceilings
     from ...leaderboard.export import tables_json
+    from ...leaderboard.folder import with_ceilings
     from ...leaderboard.record import find_records
     from ...leaderboard.stored import folders_by_cell
     from ...leaderboard.summarise import summarise

@@ -17,12 +17,11 @@ from ...errors import ConfigurationError
 from ...leaderboard.record import PatchRecord, Record
 from ...methods.machine import choose_precision, resolve_device
 from ...methods.registry import names as method_names
-from ..plugins import refused_claims
 from ..scoring.plugin_metrics import left_out
 from ..settings import RunOptions
 from .changes import differences
 from .identity import identity_on, trained_by
-from .resolve import ResolvedMethod, resolve_method
+from .resolve import ResolvedMethod, refused_claims, resolve_method
 from .runs_folder import RunsFolder
 from .settle import Settled, open_data, settle_protocol
 from .task import CellTask

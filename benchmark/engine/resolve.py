@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ...datasets.folds import Fold
+from ...datasets.registry import DATASETS, READERS
 from ...leaderboard.record import EncoderRecord
-from ...methods.encoders.registry import EncoderSpec, Weights, resolve
+from ...methods.encoders.registry import ENCODERS, EncoderSpec, Weights, resolve
 from ...methods.machine import choose_steps
 from ...methods.method import Inputs
-from ...methods.registry import MethodSpec, parse
+from ...methods.registry import METHODS, MethodSpec, parse
 from ..plugins import load_plugins
 
 
@@ -107,3 +108,12 @@ def resolve_method(
     if inputs.backbone is not None:  # trained in torch, in the cell's precision, whatever runs the frozen encoders
         backbone = replace(find(inputs.backbone), runtime="eager", dtype="fp32")
     return ResolvedMethod(spec, inputs, encoders, backbone)
+
+
+def refused_claims(methods: Iterable[ResolvedMethod], dataset: str, reader: str) -> list[str]:
+    """What to say where another package claims a name of qbench's that a run uses."""
+    used = [(DATASETS, dataset), (READERS, reader)]
+    for method in methods:
+        encoders = [*method.encoders.values(), *(() if method.backbone is None else (method.backbone,))]
+        used += [(METHODS, method.spec.name), *((ENCODERS, encoder.name) for encoder in encoders)]
+    return list(dict.fromkeys(sentence for registry, name in used for sentence in registry.refused(name)))

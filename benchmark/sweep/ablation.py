@@ -17,9 +17,10 @@ from ...leaderboard.columns import number
 from ...leaderboard.export import tables_json
 from ...leaderboard.record import Record
 from ...leaderboard.reported import FIGURES, Claim, Reported, ReportedRow, Verdict, printed, read_reported, verdicts
+from ...leaderboard.row import Row
 from ...leaderboard.statistics import too_few
 from ...leaderboard.summarise import summarise
-from ...leaderboard.table import Row, Table
+from ...leaderboard.table import Table
 from ...methods.registry import parse, spec
 from ...yaml_files import read_model
 from ..engine.plan import make_plan

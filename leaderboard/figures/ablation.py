@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..columns import number
-from ..table import HEADLINE, Row, Table
+from ..row import HEADLINE, Row
+from ..table import Table
 from .canvas import colour, new_figure, style
 
 if TYPE_CHECKING:

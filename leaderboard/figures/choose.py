@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...errors import ConfigurationError, unknown
-from ..table import Row, Table
+from ..row import Row
+from ..table import Table
 
 BEST = 5  # rows drawn of a table when none is asked for
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..codes import CODE_COUNTS, perplexity
+from ..row import Row
 from ..stored import read_diagnostics
-from ..table import Row
 from .canvas import COLOURS, new_figure, style
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..row import Row
 from ..stored import read_predictions
-from ..table import Row, Table
+from ..table import Table
 from .canvas import TRUTH, colour, hatch, new_figure, stroke, style
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...names import path_part
-from ..table import Row, Table
+from ..row import Row
+from ..table import Table
 from .ablation import ablations, sweeps
 from .canvas import save
 from .choose import check_methods, choose_rows

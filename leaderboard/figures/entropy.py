@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..record import Record
+from ..row import Row
 from ..stored import read_diagnostics, read_scores
-from ..table import Row, Table
+from ..table import Table
 from .canvas import TRUTH, new_figure, stroke, style
 
 if TYPE_CHECKING:

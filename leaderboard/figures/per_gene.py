@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..compare import gene_means
-from ..table import Row, Table
+from ..row import Row
+from ..table import Table
 from .canvas import TRUTH, colour, new_figure, style
 
 if TYPE_CHECKING:

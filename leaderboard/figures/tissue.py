@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..record import Record
+from ..row import Row
 from ..stored import StoredPredictions, read_predictions, read_scores
-from ..table import Row, Table
+from ..table import Table
 from .canvas import MAP, new_figure, style
 
 if TYPE_CHECKING:

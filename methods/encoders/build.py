@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ...errors import ConfigurationError
 from . import ctranspath, lite
-from .registry import EncoderCard, Weights, card
+from .card import EncoderCard
+from .registry import Weights, card
 from .timm_names import HUB, hub_description
 from .weights import difference, load_strictly, read_state_dict
 

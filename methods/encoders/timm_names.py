@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...errors import ConfigurationError, unknown
-from .registry import EncoderCard
+from .card import EncoderCard
 
 HUB = "hf-hub:"
 

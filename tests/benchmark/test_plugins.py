@@ -19,6 +19,7 @@ from qbench.benchmark.settings import RunOptions
 from qbench.errors import ConfigurationError
 from qbench.leaderboard.record import Record
 from qbench.methods.encoders import registry as encoders
+from qbench.methods.encoders.card import EncoderCard
 from typer.testing import CliRunner
 
 from ..support.datasets_sections import counts, grid, write_card, write_h5ad
@@ -57,7 +58,7 @@ def test_a_dataset_of_another_package(bring: Bring, tmp_path: Path) -> None:
 
 
 def test_an_encoder_of_another_package(bring: Bring, tmp_path: Path) -> None:
-    card = encoders.EncoderCard(
+    card = EncoderCard(
         title="Theirs", timm_name="resnet10t", mean=(0.5,) * 3, std=(0.5,) * 3, licence="MIT", source="here"
     )
     bring("qbench.encoders", "theirs", card)

@@ -9,7 +9,7 @@ import shutil
 import time
 
 import pytest
-from qbench.leaderboard.ceiling import with_ceilings
+from qbench.leaderboard.folder import with_ceilings
 from qbench.leaderboard.page import render_page
 from qbench.leaderboard.record import find_records
 from qbench.leaderboard.stored import folders_by_cell

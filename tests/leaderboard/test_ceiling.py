@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from qbench.errors import DataError
-from qbench.leaderboard.ceiling import Ceiling, gene_ceilings, table_ceiling, truth_counts, with_ceilings
+from qbench.leaderboard.ceiling import Ceiling, gene_ceilings, table_ceiling, truth_counts
+from qbench.leaderboard.folder import with_ceilings
 from qbench.leaderboard.record import find_records
 from qbench.leaderboard.render import render
 from qbench.leaderboard.stored import StoredPredictions, folders_by_cell, read_predictions
@@ -76,13 +77,13 @@ def test_a_table_has_a_ceiling_kept_beside_its_records(tmp_path):
     make_runs(tmp_path, {"ridge": 0.5, "qca": 0.9})
     found = find_records(tmp_path)
     [table] = summarise([record for _, record in found])
-    ceiling = table_ceiling(table, folders_by_cell(found))
+    ceiling = table_ceiling(table.rows, folders_by_cell(found))
     assert set(ceiling.by_section["hvg"]) == {"A1", "A2", "B1", "B2"}
     assert 0.5 < ceiling.mean["hvg"] < 1
     mine = np.mean([np.mean([ceiling.by_section["hvg"][f"{p}{i}"] for i in (1, 2)]) for p in "AB"])
     assert ceiling.mean["hvg"] == pytest.approx(mine)
     assert len(list(tmp_path.glob("*/.ceilings/*.npz"))) == 2
-    assert table_ceiling(table, folders_by_cell(found)) == ceiling
+    assert table_ceiling(table.rows, folders_by_cell(found)) == ceiling
     text = render(with_ceilings([table], folders_by_cell(found)), "md", detail=True)
     share = table.row("qca").figure("pcc_hvg").mean / ceiling.mean["hvg"]
     assert f"HVG / {ceiling.mean['hvg']:.3f}" in text
@@ -91,7 +92,7 @@ def test_a_table_has_a_ceiling_kept_beside_its_records(tmp_path):
 
 def test_a_table_without_predictions_has_none(tmp_path):
     records = make_runs(tmp_path, {"ridge": 0.5})
-    assert table_ceiling(summarise(records)[0], {}) is None
+    assert table_ceiling(summarise(records)[0].rows, {}) is None
 
 
 def test_the_share_is_a_ratio_of_means():

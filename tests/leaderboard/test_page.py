@@ -6,7 +6,7 @@ import re
 import pytest
 from qbench.errors import DataError
 from qbench.leaderboard import page as page_module
-from qbench.leaderboard.ceiling import with_ceilings
+from qbench.leaderboard.folder import with_ceilings
 from qbench.leaderboard.page import render_page, script_json
 from qbench.leaderboard.page_maps import Thumbnail, map_data, map_genes
 from qbench.leaderboard.record import find_records

@@ -6,8 +6,8 @@ import json
 
 import pytest
 from qbench.leaderboard.render import render
+from qbench.leaderboard.row import STANDARD
 from qbench.leaderboard.summarise import summarise
-from qbench.leaderboard.table import STANDARD
 from qbench.leaderboard.terminal import print_tables
 from rich.console import Console
 

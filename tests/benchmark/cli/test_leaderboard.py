@@ -42,7 +42,7 @@ def call(*arguments: object, code: int = 0) -> str:
 def test_json_carries_the_ceiling_of_each_list(runs):
     found = find_records(runs)
     [table] = summarise([record for _, record in found])
-    expected = table_ceiling(table, folders_by_cell(found)).mean
+    expected = table_ceiling(table.rows, folders_by_cell(found)).mean
     [told] = json.loads(call("leaderboard", runs, "--json"))["tables"]
     assert set(told["ceiling"]) == {"mg", "hvg", "heg", "all"}
     assert told["ceiling"] == pytest.approx(dict(expected))

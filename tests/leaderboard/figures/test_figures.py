@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from qbench.errors import ConfigurationError, QbenchError
-from qbench.leaderboard.ceiling import with_ceilings
 from qbench.leaderboard.codes import perplexity
 from qbench.leaderboard.figures.ablation import ablations, sweeps
 from qbench.leaderboard.figures.canvas import COLOURS, new_figure, save
@@ -17,6 +16,7 @@ from qbench.leaderboard.figures.draw import draw_figures
 from qbench.leaderboard.figures.entropy import by_weight
 from qbench.leaderboard.figures.per_gene import per_gene
 from qbench.leaderboard.figures.tissue import on_tissue
+from qbench.leaderboard.folder import with_ceilings
 from qbench.leaderboard.record import find_records
 from qbench.leaderboard.stored import folders_by_cell, read_scores
 from qbench.leaderboard.summarise import summarise

@@ -21,6 +21,8 @@ class SectionEntry(_Part):
         file: the `.h5ad`, the Space Ranger folder, the HEST sample's id or the table of counts, as the reader wants.
         spots: table of spots (tables only): columns spot, x, y in pixels, and if known array_x, array_y in pitches.
         image: full-resolution image, or a HEST patch file.
+        library: the sample whose spots are meant, where an `.h5ad` holds several (see `qbench data add`).
+        bin: edge of the pseudo-spots that single molecules are counted in, microns (SpatialData only).
         layer: where raw counts lie in an `.h5ad`: a layer, or "raw"; None is `X`.
         symbols: column of `var` that holds gene symbols, where the names are Ensembl ids.
         labels: column of `obs` with a pathologist's labels.
@@ -34,6 +36,8 @@ class SectionEntry(_Part):
     file: str
     spots: str | None = None
     image: str | None = None
+    library: str | None = None
+    bin: float | None = Field(None, gt=0)
     layer: str | None = None
     symbols: str | None = None
     labels: str | None = None

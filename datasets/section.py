@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,21 @@ class Section:
         present = index >= 0
         out[:, present] = self.counts.tocsc()[:, index[present]].toarray()
         return out
+
+    def rows(self, rows: NDArray[np.integer], notes: tuple[str, ...] = ()) -> Section:
+        """The section of some of its spots, in the order of `rows`, with further notes."""
+        every = len(rows) == self.n_spots and bool((rows == np.arange(self.n_spots)).all())
+        if every:
+            return replace(self, notes=(*self.notes, *notes))
+        return replace(
+            self,
+            counts=self.counts[rows],
+            spots=tuple(self.spots[i] for i in rows),
+            array_xy=self.array_xy[rows],
+            pixel_xy=None if self.pixel_xy is None else self.pixel_xy[rows],
+            labels=None if self.labels is None else tuple(self.labels[i] for i in rows),
+            notes=(*self.notes, *notes),
+        )
 
     def to_anndata(self) -> AnnData:
         """The section as AnnData: counts in `X`, `obsm["spatial"]` in pixels, `obs["patient"]`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,7 @@ class Overview:
     def share(self, centres: NDArray[np.float64], window: float) -> NDArray[np.float64]:
         """Share of tissue in square windows around points, (n,); all in pixels of the slide."""
         height, width = self.tissue.shape
-        sums = np.zeros((height + 1, width + 1))
-        sums[1:, 1:] = self.tissue.cumsum(axis=0).cumsum(axis=1)
+        sums = self._sums
         half = window / 2
         low = np.floor((centres - half) / self.factor).astype(int)
         high = np.maximum(np.ceil((centres + half) / self.factor).astype(int), low + 1)
@@ -46,6 +46,14 @@ class Overview:
         x1, y1 = np.clip(high[:, 0], 0, width), np.clip(high[:, 1], 0, height)
         inside = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
         return inside / np.maximum((high - low).prod(axis=1), 1)
+
+    @cached_property
+    def _sums(self) -> NDArray[np.float64]:
+        """Tissue above and left of each corner of a pixel, so that a window's sum is four look-ups."""
+        height, width = self.tissue.shape
+        sums = np.zeros((height + 1, width + 1))
+        sums[1:, 1:] = self.tissue.cumsum(axis=0).cumsum(axis=1)
+        return sums
 
 
 def overview(image: Image) -> Overview:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+BLOCK = 1 << 25  # values of a matrix that are read at once
+
+
 @contextmanager
 def open_anndata(path: Path) -> Iterator[h5py.File]:
-    """The file, open for reading.
+    """The file, open for reading, in today's layout: one older than anndata 0.7 is laid out anew in memory.
 
     Raises:
         DataError: no HDF5 file, or one that is not AnnData.
@@ -37,18 +40,59 @@ def open_anndata(path: Path) -> Iterator[h5py.File]:
     with file:
         if not {"obs", "var"} <= set(file):
             raise DataError(f"Expected an AnnData file in {path}, found HDF5 without obs and var; is it an .h5ad?")
-        yield file
+        if not isinstance(file["obs"], h5py.Dataset) and "raw.X" not in file:
+            yield file
+            return
+    with h5py.File("anew", "w", driver="core", backing_store=False) as anew:
+        _write_anew(path, anew)
+        yield anew
 
 
 def read_part(file: h5py.File, name: str) -> Any:
-    """One element ("obs", "layers/counts", ...) as AnnData reads it."""
+    """One element ("obs", "layers/counts", ...) as AnnData reads it.
+
+    Raises:
+        DataError: one that this version of anndata cannot read.
+    """
     from anndata.io import read_elem
 
-    return read_elem(file[name])
+    try:
+        return read_elem(file[name])
+    except Exception as error:  # whatever anndata meets in a stranger's file; its own error has no public name
+        raise _unreadable(Path(file.filename), f"'{name}'", error) from error
 
 
-def read_counts(file: h5py.File, layer: str | None, where: str) -> tuple[sparse.csr_matrix, pd.DataFrame]:
-    """Raw counts, CSR int32 (spots, genes), and the table of genes that belongs to them.
+def library_rows(obs: pd.DataFrame, file: h5py.File) -> dict[str, NDArray[np.intp]] | None:
+    """Rows of each of several samples in one file, by name in order; {} where there is one, None where none is told apart.
+
+    They are the values of obs["library_id"], or of the column whose values are the names in uns["spatial"].
+    """
+    spatial = file["uns/spatial"] if "uns" in file and "spatial" in file["uns"] else ()
+    known = set(map(str, spatial)) if hasattr(spatial, "keys") else set()
+    texts = text_columns(obs)
+    columns = [name for name, values in texts.items() if known and set(values) <= known]
+    if "library_id" in obs:
+        columns.insert(0, "library_id")
+        texts["library_id"] = [str(value) for value in obs["library_id"]]
+    if not columns:
+        return None if len(known) > 1 else {}
+    values = np.array(texts[columns[0]], dtype=object)
+    names = sorted(set(values))
+    return {name: np.flatnonzero(values == name) for name in names} if len(names) > 1 else {}
+
+
+def library_column(obs: pd.DataFrame, rows: dict[str, NDArray[np.intp]]) -> str:
+    """Name of the column of obs that `library_rows` went by."""
+    texts = {"library_id": [], **text_columns(obs)} if "library_id" in obs else text_columns(obs)
+    return next(name for name, values in texts.items() if name == "library_id" or set(values) == set(rows))
+
+
+def read_counts(
+    file: h5py.File, rows: NDArray[np.intp], layer: str | None, where: str
+) -> tuple[sparse.csr_matrix, pd.DataFrame]:
+    """Raw counts of the given rows, CSR int32 (rows, genes), and the table of genes that belongs to them.
+
+    Read in blocks: a large matrix never lies in memory as the file states it.
 
     Raises:
         DataError: a layer that is not there, no matrix, or values that are not counts; says which other matrices there
@@ -63,24 +107,24 @@ def read_counts(file: h5py.File, layer: str | None, where: str) -> tuple[sparse.
             f"{where}: expected counts in {_said(layer)}, found {', '.join(choices) or 'no matrix'}; mend 'layer:' "
             "in the card."
         )
-    values = read_part(file, part)
-    try:
-        counts = whole_counts(values, where)
-    except DataError as error:
-        others = [name for name in choices if name != _said(layer) and _looks_whole(file, name)]
-        hint = (
-            f"name it in the card: 'layer: {others[0].removeprefix('layers/')}'"
-            if others
-            else "give a file with raw counts"
-        )
-        data = values.data if sparse.issparse(values) else np.asarray(values)
-        smallest = float(np.min(data)) if data.size else 0.0
-        kind = "scaled" if smallest < 0 else "normalised"
-        raise DataError(
-            f"{where}: expected raw counts (whole numbers) in {_said(layer)}, found values like {_example(data)}, "
-            f"which look {kind}; "
-            f"{hint}."
-        ) from error
+    blocks = []
+    for values in _blocks(file, part, rows):
+        try:
+            blocks.append(whole_counts(values, where))
+        except DataError as error:
+            others = [name for name in choices if name != _said(layer) and _looks_whole(file, name)]
+            hint = (
+                f"name it in the card: 'layer: {others[0].removeprefix('layers/')}'"
+                if others
+                else "give a file with raw counts"
+            )
+            data = values.data if sparse.issparse(values) else np.asarray(values)
+            kind = "scaled" if float(np.min(data, initial=0.0)) < 0 else "normalised"
+            raise DataError(
+                f"{where}: expected raw counts (whole numbers) in {_said(layer)}, found values like {_example(data)}, "
+                f"which look {kind}; {hint}."
+            ) from error
+    counts = blocks[0] if len(blocks) == 1 else sparse.vstack(blocks, format="csr", dtype=np.int32)
     return counts, read_part(file, genes)
 
 
@@ -114,9 +158,56 @@ def read_coordinates(file: h5py.File, path: Path, where: str) -> NDArray[np.floa
     return values
 
 
+def _write_anew(path: Path, to: h5py.File) -> None:
+    """What anndata reads of an old file, written as today's anndata writes it."""
+    import warnings
+
+    import anndata
+    from anndata.io import write_elem
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the layout's age, and on names that are there twice
+            data = anndata.read_h5ad(path)
+            data.uns = {key: value for key, value in data.uns.items() if key in ("spatial", "qbench")}
+            write_elem(to, "/", data)
+    except Exception as error:
+        raise _unreadable(path, "this old layout", error) from error
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> DataError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return DataError(
+        f"Expected an AnnData file that anndata can read in {path}, but {what} cannot be read: {reason}; open it with the "
+        "anndata that wrote it and write it anew."
+    )
+
+
+def _blocks(file: h5py.File, part: str, rows: NDArray[np.intp]) -> Iterator[Any]:
+    """The rows (ascending) of a matrix, block by block; a matrix that is stored by columns as a whole."""
+    import h5py
+    from anndata.io import sparse_dataset
+
+    node = file[part]
+    by_rows = isinstance(node, h5py.Dataset) or str(node.attrs.get("encoding-type")).startswith("csr")
+    if not by_rows or not len(rows):
+        whole = read_part(file, part)
+        yield whole if len(rows) == whole.shape[0] else sparse.csr_matrix(whole)[rows]
+        return
+    stored = node if isinstance(node, h5py.Dataset) else sparse_dataset(node)
+    step = max(1, BLOCK // max(1, stored.shape[1]))
+    for start in range(int(rows[0]), int(rows[-1]) + 1, step):
+        inside = rows[(rows >= start) & (rows < start + step)]
+        if len(inside):
+            block = stored[start : min(start + step, int(rows[-1]) + 1)]
+            yield block if len(inside) == block.shape[0] else block[inside - start]
+
+
 def _matrices(file: h5py.File) -> list[str]:
     layers = [f"layers/{name}" for name in sorted(file["layers"])] if "layers" in file else []
-    return [*(["X"] if "X" in file else []), *layers, *(["raw"] if "raw" in file and "X" in file["raw"] else [])]
+    raw = file.get("raw")
+    in_raw = ["raw"] if hasattr(raw, "keys") and "X" in raw else []  # a null dataset where there is none
+    return [*(["X"] if "X" in file else []), *layers, *in_raw]
 
 
 def _looks_whole(file: h5py.File, name: str) -> bool:

@@ -22,6 +22,7 @@ SYMBOL_COLUMNS = (
     "feature_name",
     "hgnc_symbol",
 )
+ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl_ids", "ensembl", "feature_id", "feature_ids", "id", "ids")
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}(\.\d+)?$")
 MOST = 0.5  # above this share of Ensembl ids, the names are ids; below, some genes simply have no symbol
 
@@ -63,6 +64,15 @@ def to_symbols(
         )
     symbols = tuple(symbol if ok else name for symbol, ok, name in zip(given, known, names, strict=True))
     return symbols, (f"Ensembl ids read as symbols of column '{column}'",)
+
+
+def tell_apart(columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> bool:
+    """Whether a column of ids, Ensembl's or others named so, gives each gene of a repeated symbol one of its own."""
+    return any(
+        len(set(zip(names, values, strict=True))) == len(names)
+        for column, values in columns.items()
+        if are_ensembl(values) or column.lower() in ID_COLUMNS
+    )
 
 
 def add_up_duplicates(

@@ -16,10 +16,18 @@ from ..card_parts import SectionEntry
 from ..registry import Dataset, DatasetCard
 from ..scale import Stated, from_factors, lattice, statements
 from ..section import Section
-from .anndata_file import open_anndata, read_coordinates, read_counts, read_part, text_columns
-from .genes import add_up_duplicates, are_ensembl, refuse_duplicates, to_symbols
-from .listed import Reader, open_listed, stated_image
-from .placement import pitch
+from .anndata_file import (
+    library_column,
+    library_rows,
+    open_anndata,
+    read_coordinates,
+    read_counts,
+    read_part,
+    text_columns,
+)
+from .genes import add_up_duplicates, are_ensembl, refuse_duplicates, tell_apart, to_symbols
+from .listed import Reader, left_out, open_listed, stated_image
+from .placement import check_positions, in_pitches
 
 if TYPE_CHECKING:
     import h5py
@@ -48,17 +56,24 @@ def read_h5ad(entry: SectionEntry, path: Path) -> Section:
     """
     where = f"Section {entry.id}"
     with open_anndata(path) as file:
-        counts, var = read_counts(file, entry.layer, where)
-        names = [str(name) for name in var.index]
-        symbols, notes = to_symbols(names, text_columns(var), entry.symbols, where)
-        if symbols == tuple(names) and not are_ensembl(names):
-            refuse_duplicates(symbols, where)
-        counts, symbols, more = add_up_duplicates(counts, symbols)
-        pixel_xy = read_coordinates(file, path, where)
         obs = read_part(file, "obs")
+        mine = _rows(obs, file, entry, path)
+        kept, spots_notes = _under_tissue(obs, mine, where)
+        if not len(kept):
+            found = f"found none of {len(mine)}" if len(mine) else "it holds no spot"
+            raise DataError(f"{where}: expected spots under tissue in {path}, {found}; is it the right file?")
+        counts, var = read_counts(file, kept, entry.layer, where)
+        pixel_xy = read_coordinates(file, path, where)
         array_xy = read_part(file, "obsm/array") if "array" in file["obsm"] else None
         stated = dict(read_part(file, "uns/qbench")) if "uns" in file and "qbench" in file["uns"] else {}
-        factors = read_factors(file, where)
+        factors = read_factors(file, entry.library, where)
+    names = [str(name) for name in var.index]
+    columns = text_columns(var)
+    symbols, notes = to_symbols(names, columns, entry.symbols, where)
+    if symbols == tuple(names) and not are_ensembl(names) and not tell_apart(columns, names):
+        refuse_duplicates(symbols, where)
+    counts, symbols, more = add_up_duplicates(counts, symbols)
+    spots, again = _unique([str(name) for name in obs.index[kept]])
     labels = None
     if entry.labels is not None:
         if entry.labels not in obs:
@@ -66,8 +81,10 @@ def read_h5ad(entry: SectionEntry, path: Path) -> Section:
                 f"{where}: expected labels in obs column '{entry.labels}' of {path}, found "
                 f"{', '.join(map(str, obs.columns))}."
             )
-        labels = tuple(str(value) for value in obs[entry.labels].astype(object).fillna(""))
-    array, scales = array_positions(obs, pixel_xy, factors, where)
+        labels = tuple(str(value) for value in obs[entry.labels].iloc[kept].astype(object).fillna(""))
+    pixel_xy = pixel_xy[kept]
+    check_positions(where, spots, pixel_xy, "position in obsm['spatial']")
+    array, scales = array_positions(obs.iloc[kept], spots, pixel_xy, factors, where)
     if (own := _number(stated, "microns_per_pixel")) is not None:
         scales = (Stated(own, "uns['qbench']", "qbench wrote it"), *scales)
     return Section(
@@ -75,26 +92,27 @@ def read_h5ad(entry: SectionEntry, path: Path) -> Section:
         patient=entry.patient or UNNAMED,
         counts=counts,
         genes=symbols,
-        spots=tuple(str(name) for name in obs.index),
-        array_xy=array if array_xy is None else np.asarray(array_xy, dtype=np.float64),
+        spots=spots,
+        array_xy=array if array_xy is None else np.asarray(array_xy, dtype=np.float64)[kept],
         pixel_xy=pixel_xy,
         spot_diameter=_number(stated, "spot_diameter"),
         labels=labels,
-        notes=(*notes, *more),
+        notes=(*notes, *more, *spots_notes, *again),
         scales=scales,
     )
 
 
-def read_factors(file: h5py.File, where: str) -> dict[str, Any]:
-    """The scale factors of the one library in `uns["spatial"]`, as scanpy keeps them; none where there is no single one.
+def read_factors(file: h5py.File, library: str | None, where: str) -> dict[str, Any]:
+    """The scale factors of a library in `uns["spatial"]`, as scanpy keeps them; without a name, of the only one there is.
 
     Raises:
         DataError: damaged.
     """
     libraries = file.get("uns/spatial")
     names = list(libraries) if isinstance(libraries, Mapping) else []  # a group of HDF5 is one
-    part = f"uns/spatial/{names[0]}/scalefactors" if len(names) == 1 else ""
-    if not part or part not in file:
+    name = library if library in names else names[0] if len(names) == 1 and library is None else None
+    part = f"uns/spatial/{name}/scalefactors"
+    if name is None or part not in file:
         return {}
     found = read_part(file, part)
     if not isinstance(found, dict):
@@ -103,7 +121,11 @@ def read_factors(file: h5py.File, where: str) -> dict[str, Any]:
 
 
 def array_positions(
-    obs: pd.DataFrame, pixel_xy: NDArray[np.float64], factors: Mapping[str, Any], where: str
+    obs: pd.DataFrame,
+    spots: tuple[str, ...],
+    pixel_xy: NDArray[np.float64],
+    factors: Mapping[str, Any],
+    where: str,
 ) -> tuple[NDArray[np.float64], tuple[Stated, ...]]:
     """Positions in pitches, float64 (n, 2), and what array and factors say of the scale.
 
@@ -112,10 +134,72 @@ def array_positions(
     """
     if {"array_col", "array_row"} <= set(obs.columns):
         column, row = (obs[name].to_numpy(dtype=np.float64) for name in ("array_col", "array_row"))
+        check_positions(where, spots, np.column_stack([column, row]), "array position (array_row, array_col)")
         found = lattice(column, row, pixel_xy, True if "bin_size_um" in factors else None)
         return found.xy, statements(found, factors, where)
-    xy = pixel_xy / pitch(pixel_xy) if len(pixel_xy) > 1 else np.zeros_like(pixel_xy)
-    return xy, tuple(from_factors(factors, None, where))
+    return in_pitches(pixel_xy), tuple(from_factors(factors, None, where))
+
+
+def _rows(obs: pd.DataFrame, file: h5py.File, entry: SectionEntry, path: Path) -> NDArray[np.intp]:
+    """Rows of the section: all of them, or those of the library that the card names.
+
+    Raises:
+        DataError: several libraries and none named, or one that is not there.
+    """
+    libraries = library_rows(obs, file)
+    if libraries is None:
+        names = ", ".join(file["uns/spatial"])
+        raise DataError(
+            f"Section {entry.id}: uns['spatial'] of {path} names several libraries ({names}), but no column of obs says "
+            "which spot is of which; add obs['library_id']."
+        )
+    if entry.library is None:
+        if libraries:
+            raise DataError(f"Section {entry.id}: {parted(path, obs, libraries)}.")
+        return np.arange(len(obs))
+    if entry.library not in libraries:
+        raise DataError(
+            f"Section {entry.id}: expected library '{entry.library}' in {path}, found "
+            f"{', '.join(libraries) or 'a single one'}; mend 'library:' in the card."
+        )
+    return libraries[entry.library]
+
+
+def parted(path: Path, obs: pd.DataFrame, libraries: dict[str, NDArray[np.intp]]) -> str:
+    """What a file of several samples holds, and the line that makes one of it."""
+    names, column = list(libraries), library_column(obs, libraries)
+    return (
+        f"{path} holds {len(names)} libraries ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}), parted by "
+        f"obs['{column}']; name one in the card ('library: {names[0]}'), or write one file a library: "
+        f"adata[adata.obs['{column}'] == '{names[0]}'].write_h5ad('{names[0]}.h5ad')"
+    )
+
+
+def _under_tissue(obs: pd.DataFrame, rows: NDArray[np.intp], where: str) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+    """The rows that obs["in_tissue"] does not call 0, and a note on the others.
+
+    Raises:
+        DataError: a value that is neither 0 nor 1.
+    """
+    if "in_tissue" not in obs:
+        return rows, ()
+    words = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1, "nan": 1, "<na>": 1, "none": 1, "": 1}
+    stated = [str(value).strip().casefold() for value in obs["in_tissue"].iloc[rows]]
+    strange = next((value for value in stated if value not in words), None)
+    if strange is not None:
+        raise DataError(f"{where}: expected 0 or 1 in obs['in_tissue'], found '{strange}'; mend or drop the column.")
+    kept = np.array([words[value] == 1 for value in stated], dtype=bool)
+    return rows[kept], left_out(int((~kept).sum()))
+
+
+def _unique(names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of spots, those that are there again numbered (S, S-1, S-2) as anndata does, and a note."""
+    import pandas as pd
+    from anndata.utils import make_index_unique
+
+    unique = tuple(map(str, make_index_unique(pd.Index(names))))
+    again = sum(a != b for a, b in zip(names, unique, strict=True))
+    return unique, ((f"{again} names of spots were there already and are numbered",) if again else ())
 
 
 def _number(stated: dict[str, object], name: str) -> float | None:

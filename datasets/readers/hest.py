@@ -56,17 +56,9 @@ def read_hest(entry: SectionEntry, base: Path) -> Section:
             "patches of this sample."
         )
     left = section.n_spots - len(rows)
-    assert section.pixel_xy is not None
-    return replace(
-        section,
-        counts=section.counts[rows],
-        spots=tuple(section.spots[i] for i in rows),
-        array_xy=section.array_xy[rows],
-        pixel_xy=section.pixel_xy[rows],
-        labels=None if section.labels is None else tuple(section.labels[i] for i in rows),
-        scales=(Stated(PATCH_MICRONS, "HEST's patches"),),  # of what is read, which is the patches
-        notes=(*section.notes, *((f"{left} spots have no patch and are left out",) if left else ())),
-    )
+    notes = (f"{left} spots have no patch and are left out",) if left else ()
+    # The scale is that of what is read, which is the patches.
+    return replace(section.rows(np.array(rows), notes), scales=(Stated(PATCH_MICRONS, "HEST's patches"),))
 
 
 def _pixel_sizes(path: Path) -> list[Stated]:

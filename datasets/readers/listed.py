@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from ..hashing import canonical_hash, file_sha256
 from ..registry import Dataset, DatasetCard, SectionInfo
 from ..scale import Stated
 from ..section import Section
-from .placement import check_placement
+from .placement import place_spots
 from .scaling import in_pixels_of
 
-_OPTIONS = ("layer", "symbols", "labels", "microns_per_pixel", "spot_diameter", "pixel_scale")
+_OPTIONS = ("library", "bin", "layer", "symbols", "labels", "microns_per_pixel", "spot_diameter", "pixel_scale")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class Reader:
 def stated_image(entry: SectionEntry, base: Path) -> Path | None:
     """The image that the card names."""
     return None if entry.image is None else base / entry.image
+
+
+def left_out(spots: int) -> tuple[str, ...]:
+    """The note on spots that do not lie under tissue."""
+    return (f"{spots} spots outside the tissue are left out",) if spots else ()
 
 
 def open_listed(card: DatasetCard, data_dir: Path | None, cache: ArrayCache, reader: Reader) -> Dataset:
@@ -123,8 +128,7 @@ def _load(
 
     def build(writer: EntryWriter) -> None:
         section = in_pixels_of(info.image, reader.read(entry, base), entry)
-        notes = check_placement(section, info.image, entry.pixel_scale is not None)
-        _store(writer, replace(section, notes=(*section.notes, *notes)))
+        _store(writer, place_spots(section, info.image, entry.pixel_scale is not None))
 
     stored = cache.get("sections", info.content, build)
     arrays, metadata = stored.arrays, stored.metadata

@@ -6,19 +6,19 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...names import UNNAMED
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
-from ..count_table import read_count_table
+from ..count_table import check_separator, read_count_table
 from ..registry import Dataset, DatasetCard
 from ..section import Section
 from .listed import Reader, open_listed, stated_image
-from .placement import pitch
+from .placement import check_positions, in_pitches
 
 VERSION = 2
+_COLUMNS = ("x", "y", "array_x", "array_y")
 
 
 def open_tables(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:
@@ -47,10 +47,11 @@ def read_tables(entry: SectionEntry, base: Path) -> Section:
             f"{where}: {len(lost)} of {len(counts.spots)} spots with counts have no position in {_spots(entry, base)} "
             f"({', '.join(lost[:3])}); add them, or remove their counts."
         )
-    table = np.array([spots[name] for name in counts.spots])
+    table = np.array([spots[name] for name in counts.spots]).reshape(-1, 4)
     pixel_xy, array_xy = table[:, :2], table[:, 2:]
-    if np.isnan(array_xy).any():
-        array_xy = pixel_xy / pitch(pixel_xy) if len(pixel_xy) > 1 else np.zeros_like(pixel_xy)
+    check_positions(where, counts.spots, pixel_xy, f"position in {_spots(entry, base)}")
+    if np.isnan(array_xy).all():
+        array_xy = in_pitches(pixel_xy)
     return Section(
         id=entry.id,
         patient=entry.patient or UNNAMED,
@@ -63,43 +64,62 @@ def read_tables(entry: SectionEntry, base: Path) -> Section:
 
 
 def read_spots(path: Path) -> dict[str, tuple[float, float, float, float]]:
-    """Pixel x, y and array x, y (NaN where there are none) of each spot; comma or tab between cells.
+    """Pixel x, y and array x, y of each spot, NaN where a cell is empty; tabs between cells where the name ends so.
+
+    The column of names may be called spot, or have no name, as R and pandas write it.
 
     Raises:
         DataError: a column that is missing, a cell that is no number, or a spot twice.
     """
     spots: dict[str, tuple[float, float, float, float]] = {}
+    separator = "\t" if path.suffix == ".tsv" else ","
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-            missing = [name for name in ("spot", "x", "y") if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(
-                    f"Expected columns spot, x and y in {path}, found "
-                    f"{', '.join(reader.fieldnames or ()) or 'none'}; rename them."
-                )
-            for number, row in enumerate(reader, start=1):
-                if row["spot"] in spots:
-                    raise DataError(f"{path}, row {number}: spot {row['spot']} must appear once; remove the duplicate.")
-                x, y, a, b = (_number(row.get(name), path, number, name) for name in ("x", "y", "array_x", "array_y"))
-                spots[row["spot"]] = (x, y, a, b)
+            head = file.readline()
+            check_separator(head.encode(), separator.encode(), path)
+            columns = next(csv.reader([head], delimiter=separator), [])
+            for number, row in enumerate(csv.reader(file, delimiter=separator), start=1):
+                if number == 1:
+                    columns = _named(columns, len(row), path)
+                if not row:
+                    continue
+                if len(row) != len(columns):
+                    raise DataError(f"{path}, row {number}: expected {len(columns)} cells, found {len(row)}.")
+                cells = dict(zip(columns, row, strict=True))
+                if cells["spot"] in spots:
+                    raise DataError(
+                        f"{path}, row {number}: spot {cells['spot']} must appear once; remove the duplicate."
+                    )
+                x, y, a, b = (_number(cells.get(name), path, number, name) for name in _COLUMNS)
+                spots[cells["spot"]] = (x, y, a, b)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"Expected a readable table of spots in {path}, but {error}; give a CSV with columns spot, x, y."
         ) from error
-    xy: NDArray[np.float64] = np.array(list(spots.values()) or np.zeros((0, 4)))
-    if not len(xy) or not np.isfinite(xy[:, :2]).all():
-        raise DataError(
-            f"Expected a position in pixels for every spot in {path}, found {'none' if not len(xy) else 'empty cells'}."
-        )
+    if not spots:
+        raise DataError(f"Expected a position in pixels for every spot in {path}, found none.")
     return spots
+
+
+def _named(columns: list[str], width: int, path: Path) -> list[str]:
+    """The columns' names, the first of which may be empty or, as R writes it, missing."""
+    named = ["spot", *columns] if width == len(columns) + 1 else columns
+    if named and named[0] == "":
+        named = ["spot", *named[1:]]
+    if not {"spot", "x", "y"} <= set(named):
+        raise DataError(f"Expected columns spot, x and y in {path}, found {', '.join(columns) or 'none'}; rename them.")
+    one = {"array_x", "array_y"} & set(named)
+    if len(one) == 1:
+        raise DataError(f"Expected columns array_x and array_y in {path}, found only {one.pop()}; add the other.")
+    return named
 
 
 def _number(text: str | None, path: Path, row: int, column: str) -> float:
     try:
         return float(text) if text not in (None, "", "NA") else float("nan")
     except ValueError:
-        raise DataError(f"{path}, row {row}, column '{column}': expected a number, found '{text}'.") from None
+        hint = "; write decimals with a point" if "," in str(text) else ""
+        raise DataError(f"{path}, row {row}, column '{column}': expected a number, found '{text}'{hint}.") from None
 
 
 def _spots(entry: SectionEntry, base: Path) -> Path:

@@ -56,7 +56,9 @@ def test_any_table_in_any_blocks(
     assert table.spots == tuple(f"{i}x1" for i in range(len(rows)))
 
 
-@pytest.mark.parametrize("cell", ["x", "-1", "2.5", "1e3", "", " 1", "NA", "1_0", "٣", "1234567890", "+1"])
+@pytest.mark.parametrize(
+    "cell", ["x", "-1", "2.5", "1e-3", "1.5e0", "2,0", "", " 1", "NA", "1_0", "٣", "1234567890", "+1"]
+)
 @pytest.mark.parametrize("block", [8, 1 << 22])
 def test_a_cell_that_is_no_count_names_file_row_and_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str, block: int
@@ -113,3 +115,35 @@ def test_damaged_files(tmp_path: Path) -> None:
             read_count_table(tmp_path / name)
     with pytest.raises(DataError, match=r"none\.tsv"):
         read_count_table(tmp_path / "none.tsv")
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"), [("12.0", 12), ("12.", 12), ("1e+05", 100_000), ("1.2e3", 1200), ("0.0", 0)]
+)
+def test_whole_numbers_written_as_decimals(tmp_path: Path, cell: str, value: int) -> None:
+    table = read_count_table(write(tmp_path, GOOD.replace("\t12\t", f"\t{cell}\t").replace("11x9", "11.0")))
+    assert table.counts.toarray().tolist() == [[0, value, 3], [1, 0, 0]]
+    assert table.spots == ("10x13", "11.0")  # names stay as they are
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_the_header_that_r_writes_has_no_cell_above_the_names(tmp_path: Path, quote: str) -> None:
+    head = "\t".join(f"{quote}{gene}{quote}" for gene in ("ERBB2", "GNAS", "HLA-A"))
+    table = read_count_table(write(tmp_path, f"{head}\n{quote}10x13{quote}\t0\t12\t3\n11x9\t1\t0\t0\n"))
+    assert (table.genes, table.spots) == (("ERBB2", "GNAS", "HLA-A"), ("10x13", "11x9"))
+    assert table.counts.toarray().tolist() == [[0, 12, 3], [1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("other", "found", "name"),
+    [(";", '";"', "A1.csv"), ("\t", "tabs", "A1.csv"), (" ", "blanks", "A1.tsv"), (",", '","', "A1.tsv")],
+)
+def test_another_separator_is_named(tmp_path: Path, other: str, found: str, name: str) -> None:
+    path = write(tmp_path, GOOD.replace("\t", other), name)
+    with pytest.raises(DataError, match=f"found them separated by {found};"):
+        read_count_table(path, b"," if name.endswith("csv") else b"\t")
+
+
+def test_decimal_commas_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"found '12,0'; write decimals with a point"):
+        read_count_table(write(tmp_path, GOOD.replace("12", "12,0")))

@@ -73,3 +73,38 @@ def test_faults_of_the_table_of_spots(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(DataError, match="name it in the card with 'spots:'"):
         load(tmp_path, spots=None)
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "nan", "inf"])
+def test_a_spot_without_a_position_is_named(tmp_path: Path, cell: str) -> None:
+    write_tables(tmp_path)
+    path = tmp_path / "S1_spots.csv"
+    good = path.read_text()
+    path.write_text(good.replace("spot3,450.0", f"spot3,{cell}"))
+    with pytest.raises(DataError, match=r"1 of 12 spots have no position in .*S1_spots\.csv \(spot3\)"):
+        load(tmp_path)
+    spots = pd.read_csv(tmp_path / "S1_spots.csv").assign(x=0.0, array_x=np.arange(12.0), array_y=0.0).astype(object)
+    spots.loc[7, "array_x"] = cell
+    spots.to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"1 of 12 spots have no array position .*\(spot7\)"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("head", ["x,y", ",x,y", '"",x,y'])
+def test_positions_as_r_and_pandas_write_them(tmp_path: Path, head: str) -> None:
+    write_tables(tmp_path)
+    path = tmp_path / "S1_spots.csv"
+    path.write_text(path.read_text().replace("spot,x,y", head))
+    assert (load(tmp_path).pixel_xy == grid()).all()
+
+
+def test_positions_with_semicolons_or_decimal_commas(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    path = tmp_path / "S1_spots.csv"
+    good = path.read_text()
+    path.write_text(good.replace(",", ";"))
+    with pytest.raises(DataError, match='found them separated by ";"'):
+        load(tmp_path)
+    path.write_text(good.replace("spot3,450.0", 'spot3,"450,0"'))
+    with pytest.raises(DataError, match="found '450,0'; write decimals with a point"):
+        load(tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,7 +22,10 @@ def add(app: typer.Typer) -> None:
 def predict(
     model: Annotated[Path, typer.Option("--model", help="Folder that 'qbench fit' wrote.")],
     image: Annotated[Path, typer.Option("--image", help="Slide (tiled TIFF, OME-TIFF, SVS) or image (JPEG, PNG).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .h5ad to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .h5ad, or the folder of the store, to write.")],
+    form: Annotated[
+        Literal["h5ad", "zarr"], typer.Option("--format", help="h5ad (AnnData) or zarr (a SpatialData store).")
+    ] = "h5ad",
     grid: Annotated[str | None, typer.Option("--grid", help="Distance of points: 200um or 290px.")] = None,
     spots: Annotated[
         Path | None, typer.Option("--spots", help="CSV with columns spot, x, y in pixels of the image.")
@@ -49,7 +52,17 @@ def predict(
     weights = parse_weights(encoder_weights or ())
     with Bars(quiet) as bars:
         done = predict_slide(
-            model, image, output, grid, spots, microns_per_pixel, weights, device or "auto", runtime or "auto", bars
+            model,
+            image,
+            output,
+            grid,
+            spots,
+            microns_per_pixel,
+            weights,
+            device or "auto",
+            runtime or "auto",
+            bars,
+            form,
         )
     written = write_maps(output, [gene for text in maps or () for gene in split_list(text)]) if maps else []
     if not quiet:

@@ -34,6 +34,7 @@ from .describe import base_record
 from .identity import contents_of, fold_identity, read_spots
 from .inputs import PreparedInputs, prepare
 from .panels import open_panel
+from .pictures import add_pictures
 from .resolve import ResolvedMethod, resolve_method
 from .result import CellResult, SectionResult
 from .store import failure, work_directory, write_cell
@@ -102,6 +103,8 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
             return record
         event("stage", {"stage": "score"})
         result.score(dataset, panel, task.protocol.target, frozenset(dataset.card.technical_genes), metrics)
+        peak = _peak_memory()  # before any picture is made, which is no part of the method
+        add_pictures(result, dataset, cache, task.protocol.images)
         record = base.model_copy(
             update={
                 "status": "done",
@@ -114,7 +117,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
                 "selected_epoch": _selected(context),
                 "fit_seconds": result.fit_seconds,
                 "predict_seconds": result.predict_seconds,
-                "peak_memory_mb": _peak_memory(),
+                "peak_memory_mb": peak,
                 "warnings": (*context.warnings, *result.warnings),
             }
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,23 @@ from ...datasets.target import TargetName, integer_counts, target_values
 from ..scoring.metrics import chosen_on_test, figures, gene_scores, pooled_figures
 from ..scoring.plugin_metrics import Metric, plugged_scores
 
+if TYPE_CHECKING:
+    from .pictures import Picture
+
 
 @dataclass
 class SectionResult:
-    """A predicted section: float32 (spots, genes) in target space, clamped at 0, unrounded; its truth comes after."""
+    """A predicted section: float32 (spots, genes) in target space, clamped at 0, unrounded; its truth comes after.
+
+    `spot_diameter` in image pixels and `picture` are for those who draw it, None where they are not known.
+    """
 
     section: SealedSection
     prediction: NDArray[np.float32]
     truth: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     library_size: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    spot_diameter: float | None = None
+    picture: Picture | None = None
 
 
 @dataclass

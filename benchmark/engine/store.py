@@ -21,6 +21,7 @@ from ...datasets.target import integer_counts
 from ...errors import QbenchError
 from ...leaderboard.record import Failure, Record
 from ...methods.method import Method
+from .pictures import spatial_entry
 from .result import CellResult
 
 
@@ -133,8 +134,11 @@ def _write_scores(path: Path, result: CellResult) -> None:
 
 
 def _write_predictions(path: Path, result: CellResult) -> None:
+    """One AnnData of all sections; `uns["spatial"]` by section, so that scanpy and squidpy draw each over its tissue."""
     import anndata
+    import h5py
     import pandas as pd
+    from anndata.io import write_elem
 
     sections = result.sections
     prediction = np.concatenate([r.prediction for r in sections])
@@ -149,14 +153,26 @@ def _write_predictions(path: Path, result: CellResult) -> None:
     )
     data = anndata.AnnData(X=prediction, obs=obs, var=pd.DataFrame(index=list(sections[0].section.genes)))
     data.layers["truth"] = np.concatenate([r.truth for r in sections])
+    packed: dict[str, NDArray[Any]] = {}  # small integers and pictures, which shrink to a fraction
     if result.target == "counts":
-        data.layers["counts"] = integer_counts(prediction)[0]
+        packed["layers/counts"] = integer_counts(prediction)[0]
     data.obsm["array"] = np.concatenate([r.section.array_xy for r in sections])
     pixels = [r.section.pixel_xy for r in sections]
     if all(p is not None for p in pixels):
         data.obsm["spatial"] = np.concatenate([p for p in pixels if p is not None])
+        entries = {
+            r.section.id: spatial_entry(r.picture, r.spot_diameter, pixel_xy)
+            for r, pixel_xy in zip(sections, pixels, strict=True)
+            if pixel_xy is not None
+        }
+        for name, entry in entries.items():
+            packed |= {f"uns/spatial/{name}/images/{kind}": image for kind, image in entry["images"].items()}
+        data.uns["spatial"] = {name: {**entry, "images": {}} for name, entry in entries.items()}
     data.uns["target"] = result.target
     data.write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        for name, values in packed.items():
+            write_elem(file, name, values, dataset_kwargs={"compression": "gzip", "compression_opts": 1})
 
 
 def _write_diagnostics(path: Path, history: list[dict[str, float]], arrays: dict[str, NDArray[Any]]) -> None:

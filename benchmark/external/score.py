@@ -27,6 +27,7 @@ from ..engine.describe import method_record
 from ..engine.identity import contents_of, identity_of, predicted_by
 from ..engine.inputs import PreparedInputs
 from ..engine.panels import open_panel
+from ..engine.pictures import add_pictures
 from ..engine.plan import patch_of
 from ..engine.result import CellResult, SectionResult
 from ..engine.run import genes_missing
@@ -152,6 +153,7 @@ def _score_fold(
     )
     target: TargetName = settled.protocol.target
     result.score(dataset, panel, target, frozenset(dataset.card.technical_genes), metrics_of(task.identity))
+    add_pictures(result, dataset, cache, settled.protocol.images)
     base = method_record(task, method, dataset, panel, started)
     record = base.model_copy(
         update={

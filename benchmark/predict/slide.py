@@ -25,7 +25,8 @@ from ...version import __version__
 from ..engine.inputs import out_of_reach
 from .grid import Points, grid_points, listed_points, parse_length
 from .model import FittedModel, load_model
-from .output import Parts, describe, write_output
+from .output import Form, check_output, describe, write_output
+from .parts import Parts
 
 Progress = Callable[[str, int, int], None]
 AGREE = 0.1  # the option and the file may differ by this share before a note is due
@@ -51,8 +52,9 @@ def predict_slide(
     device: str = "auto",
     runtime: str = "auto",
     progress: Progress | None = None,
+    form: Form = "h5ad",
 ) -> Predicted:
-    """Predict the genes of a model's panel over an image and write them to `output`, an `.h5ad`.
+    """Predict the genes of a model's panel over an image and write them to `output`, an `.h5ad` or a SpatialData store.
 
     Args:
         grid: distance of points, "200um" or "290px"; or `spots`: CSV with columns spot, x, y in pixels of the image.
@@ -70,6 +72,7 @@ def predict_slide(
     """
     if (grid is None) == (spots is None):
         raise ConfigurationError("Say where to predict: give either --grid, for example 200um, or --spots CSV.")
+    check_output(output, form)
     fitted = load_model(model, weights or {}, device, runtime)
     opened = open_image(image)
     scale, notes = _scale(opened, microns_per_pixel, fitted, image.name)
@@ -95,7 +98,7 @@ def predict_slide(
     parts = Parts(output, identity)
     resumed = _predict_windows(fitted, opened, points, window, parts, progress)
     about = describe(fitted.record, fitted.record.patch, scale, image.name, fitted.hash)
-    clipped = write_output(output, parts, points, fitted.record, small, about, window)
+    clipped = write_output(output, form, parts, points, fitted.record, small, about, window)
     if clipped:
         notes.append(f"{clipped} predicted counts above 2^31 were clipped.")
     return Predicted(len(points), resumed, notes)

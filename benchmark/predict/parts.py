@@ -1,0 +1,62 @@
+"""Predictions window by window beside the output: what is done survives a kill, and memory holds one window."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .grid import Points
+
+_IDENTITY = "identity.json"
+
+
+class Parts:
+    """Predictions of single windows beside the output, kept until it is complete; those of another task are removed."""
+
+    def __init__(self, output: Path, identity: str) -> None:
+        self.folder = output.with_name(f".{output.name}.parts")
+        mark = self.folder / _IDENTITY
+        if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8")) != identity:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            mark.write_text(json.dumps(identity), encoding="utf-8")
+
+    def path(self, window: int) -> Path:
+        return self.folder / f"window-{window:06d}.npy"
+
+    def save(self, window: int, values: NDArray[np.float32]) -> None:
+        """Write one window's predictions, float32 (spots, genes), under a temporary name and rename."""
+        temporary = self.folder / f".{window}.{os.getpid()}.npy"
+        with temporary.open("wb") as file:
+            np.save(file, values, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path(window))
+
+    def load(self, window: int) -> NDArray[np.float32]:
+        """One window's predictions, mapped from the disk."""
+        return np.load(self.path(window), mmap_mode="r", allow_pickle=False)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def blocks(self, points: Points, size: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """All predictions in the order of the output, up to `size` points at a time: which, and float32 (n, genes)."""
+        place = np.empty(len(points), dtype=np.intp)  # of each point in its window's part
+        for number in range(int(points.windows.max()) + 1):
+            rows = points.rows(number)
+            place[rows] = np.arange(len(rows))
+        for start in range(0, len(points), size):
+            part = slice(start, min(start + size, len(points)))
+            windows = points.windows[part]
+            loaded = {int(number): self.load(int(number)) for number in np.unique(windows)}
+            prediction = np.empty((len(windows), next(iter(loaded.values())).shape[1]), dtype=np.float32)
+            for number, values in loaded.items():
+                prediction[windows == number] = values[place[part][windows == number]]
+            yield part, prediction

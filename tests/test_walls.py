@@ -7,7 +7,6 @@ import pytest
 from .support.places import ROOT
 from .support.walls import LONGEST, circles, faults
 
-
 LARGE = (  # being parted
     "benchmark/contract/check.py", "benchmark/engine/cell.py", "benchmark/sweep/search.py", "methods/training.py",
     "datasets/fetch.py", "datasets/her2st.py",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,11 @@ from ...datasets.readers.placement import PATCH_FILE, pitch
 from ...datasets.registry import Dataset
 from ...datasets.tissue import overview
 from ...errors import DataError
-from .result import CellResult
+from .result import CellResult, Picture
 
 EDGE = 600  # pixels of the longer edge, at most; packed, a section takes about half a megabyte
 VERSION = 1  # of the making: raised when the same image would give another picture
 FILLED = 0.5  # share of the pitch that a spot is drawn with where its diameter is not known
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image made small: RGB uint8 (height, width, 3), `factor` image pixels a picture pixel."""
-
-    pixels: NDArray[np.uint8]
-    factor: float
 
 
 def add_pictures(result: CellResult, dataset: Dataset, cache: ArrayCache, images: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,13 @@ from ...datasets.target import TargetName, integer_counts, target_values
 from ..scoring.metrics import chosen_on_test, figures, gene_scores, pooled_figures
 from ..scoring.plugin_metrics import Metric, plugged_scores
 
-if TYPE_CHECKING:
-    from .pictures import Picture
+
+@dataclass(frozen=True)
+class Picture:
+    """An image made small: RGB uint8 (height, width, 3), `factor` image pixels a picture pixel."""
+
+    pixels: NDArray[np.uint8]
+    factor: float
 
 
 @dataclass

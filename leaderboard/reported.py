@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -84,7 +84,7 @@ class Verdict:
     """A claim held against measured patients: its direction only, for the paper's folds are unstated.
 
     `gap` is how much better the claimed one is (so positive agrees, for errors too), or None where it is not measured;
-    `agree` of `patients` show the claimed direction.
+    `agree` of `patients` show the claimed direction, `gaps` are theirs one by one.
     """
 
     claim: Claim
@@ -92,6 +92,7 @@ class Verdict:
     gap: float | None
     agree: int
     patients: int
+    gaps: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def text(self) -> str:
@@ -168,6 +169,6 @@ def _verdict(claim: Claim, figure: str, better: Row | None, than: Row | None) ->
         return Verdict(claim, figure, None, 0, 0)
     first, second = better.by_patient.get(figure, {}), than.by_patient.get(figure, {})
     sign = -1 if figure.startswith("mse") else 1
-    gaps = [sign * (first[patient] - second[patient]) for patient in first.keys() & second.keys()]
-    mean = sum(gaps) / len(gaps) if gaps else None
-    return Verdict(claim, figure, mean, sum(gap > 0 for gap in gaps), len(gaps))
+    gaps = {patient: sign * (first[patient] - second[patient]) for patient in sorted(first.keys() & second.keys())}
+    mean = sum(gaps.values()) / len(gaps) if gaps else None
+    return Verdict(claim, figure, mean, sum(gap > 0 for gap in gaps.values()), len(gaps), gaps)

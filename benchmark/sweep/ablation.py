@@ -28,6 +28,8 @@ from ..engine.reporter import Reporter
 from ..engine.run import execute
 from ..settings import RunOptions
 
+_FOLDER = resources.files("qbench.configs").joinpath("sweeps")
+_ENDING = "_ablation.yaml"
 _HEADERS = {"pcc_mg": "PCC MG", "pcc_hvg": "PCC HVG", "pcc_heg": "PCC HEG", "mse": "MSE"}
 
 
@@ -82,27 +84,49 @@ class Ablated:
     records: tuple[Record, ...]
 
 
+def find_ablation(method: str) -> Ablation | None:
+    """The ablation that comes with a method, None where there is none.
+
+    Raises:
+        ConfigurationError: its file is no ablation.
+    """
+    path = _FOLDER.joinpath(f"{method}{_ENDING}")
+    return read_model(path, Ablation, "an ablation", "docs/sweeps.md") if path.is_file() else None
+
+
 def read_ablation(method: str) -> Ablation:
     """The ablation that comes with a method.
 
     Raises:
         ConfigurationError: there is none, or its file is none.
     """
-    folder = resources.files("qbench.configs").joinpath("sweeps")
-    path = folder.joinpath(f"{method}_ablation.yaml")
-    if not path.is_file():
-        known = [p.name.removesuffix("_ablation.yaml") for p in folder.iterdir() if p.name.endswith("_ablation.yaml")]
-        raise unknown("ablation", method, known)
-    return read_model(path, Ablation, "an ablation", "docs/sweeps.md")
+    found = find_ablation(method)
+    if found is None:
+        names = [path.name for path in _FOLDER.iterdir()]
+        raise unknown("ablation", method, [name.removesuffix(_ENDING) for name in names if name.endswith(_ENDING)])
+    return found
+
+
+def reported_tables(ablation: Ablation) -> list[tuple[AblatedTable, Reported]]:
+    """The tables of an ablation with what their paper reports.
+
+    Raises:
+        ConfigurationError: a reported table that is not there.
+    """
+    known = {reported.name: reported for reported in read_reported()}
+    for part in ablation.tables:
+        if part.table not in known:
+            raise unknown("reported table", part.table, known)
+    return [(part, known[part.table]) for part in ablation.tables]
 
 
 def read_as(label: str, reading: Reading, profile: str) -> str:
-    """The label of a paper's row under a reading."""
+    """The label of a paper's row under a reading; what the row itself sets stays as it is."""
     own = parse(label, profile)
     values = own.parameters.model_dump(mode="json")
     if reading.unless and all(values.get(name) == value for name, value in reading.unless.items()):
         return own.label
-    return spec(own.name, {**own.settings, **reading.settings}, profile).label
+    return spec(own.name, {**reading.settings, **own.settings}, profile).label
 
 
 def reported_as(table: Reported, reading: Reading, also: tuple[ReportedRow, ...], profile: str) -> Reported:
@@ -123,14 +147,11 @@ def run_ablation(method: str, options: RunOptions, reporter: Reporter) -> Ablate
         ConfigurationError: no ablation for this method, or a reported table that is not there.
     """
     ablation = read_ablation(method)
-    known = {reported.name: reported for reported in read_reported()}
-    wanted: list[tuple[Reported, Reading]] = []
-    for part in ablation.tables:
-        if part.table not in known:
-            raise unknown("reported table", part.table, known)
-        wanted += [
-            (reported_as(known[part.table], reading, part.also, options.profile), reading) for reading in part.readings
-        ]
+    wanted = [
+        (reported_as(reported, reading, part.also, options.profile), reading)
+        for part, reported in reported_tables(ablation)
+        for reading in part.readings
+    ]
     labels = tuple(dict.fromkeys(row.method for reported, _ in wanted for row in reported.rows))
     plan = make_plan(options.model_copy(update={"methods": labels}))
     records = execute(plan, reporter)

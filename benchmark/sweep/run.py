@@ -7,6 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from ..settings import RunOptions
 from .board import Board, Line
 from .final import choose, final_plan
 from .folder import VERSION, sweep_folder
-from .space import Space, point, read_space
+from .space import Settings, Space, point, read_space
 from .state import Sweep, SweepOptions, read_times, write_times
 from .trial import TrialResult, TrialTask, read_result, trial_name
 from .view import FoldView, write_view
@@ -41,10 +42,27 @@ SAMPLES = 8
 MOST_EPOCHS = 100  # of a method that does not say, for the rungs of ASHA
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Points that were drawn elsewhere, the space that holds them, and what their sweep's folder is called after."""
+
+    name: str
+    space: Space
+    points: list[Settings]
+
+
 def run_sweep(
-    method: str, options: RunOptions, sweep: SweepOptions, board_console: Any, reporter: Reporter, **shown: bool
+    method: str,
+    options: RunOptions,
+    sweep: SweepOptions,
+    board_console: Any,
+    reporter: Reporter,
+    drawn: Drawn | None = None,
+    **shown: bool,
 ) -> Sweep:
     """Search, choose, train and score; a second call with the same arguments reads what the first has done.
+
+    `drawn` takes the place of the method's space and of a sample of it.
 
     Raises:
         ConfigurationError: a space that does not fit, another sweep in the way, more GPUs than there are, no cluster.
@@ -52,16 +70,21 @@ def run_sweep(
     """
     load_plugins(options.plugin)
     base = parse(method, options.profile)
-    space = read_space(base, sweep.space)
+    space = drawn.space if drawn else read_space(base, sweep.space)
     if sweep.search == "grid" and sweep.samples is not None:
         raise ConfigurationError("A grid runs all its points; leave out --samples, or use --search random.")
     seed = options.seeds[0]
-    points = space.grid(base) if sweep.search == "grid" else space.samples(sweep.samples or SAMPLES, seed, base)
+    if drawn:
+        points = drawn.points
+    else:
+        points = space.grid(base) if sweep.search == "grid" else space.samples(sweep.samples or SAMPLES, seed, base)
     plan = make_plan(options.model_copy(update={"methods": (base.label,)}))
     own = plan.methods[0]
     resolved = [plan.ground.resolve(point(base, settings).label) for settings in points]
     identity = sweep_identity(base, space, resolved, sweep, plan)
     start = f"{path_part(base.name)}-{path_part(plan.protocol.dataset)}-{options.profile}"
+    if drawn:
+        start += f"-{drawn.name}"
     with sweep_folder(options.out, start, identity, sweep.new) as folder:
         for note in plan.notes:
             reporter.note(note)

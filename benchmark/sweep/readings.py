@@ -152,7 +152,9 @@ class Multiverse:
                 for name, value in reading.settings.items():
                     if value not in values.setdefault(name, []):
                         values[name].append(value)
-        return Space(method=self.base.name, parameters={n: Axis(choice=tuple(v)) for n, v in values.items()})
+        return Space(
+            method=self.base.name, parameters={n: Axis(choice=tuple(v), steps=None) for n, v in values.items()}
+        )
 
 
 def read_multiverse(base: MethodSpec) -> Multiverse:
@@ -162,7 +164,7 @@ def read_multiverse(base: MethodSpec) -> Multiverse:
         ConfigurationError: there are none, another method's, or values that the method refuses.
     """
     file = _file(base)
-    found = read_model(file, ReadingsFile, "a file of readings", "docs/qca-readings.md")
+    found = read_model(file, ReadingsFile, "a file of readings", "docs/sweeps.md")
     where = f"configs/readings/{base.name}.yaml" if base.origin == HERE else str(file)
     if found.method != base.name:
         raise ConfigurationError(f"The readings in {where} are for {found.method}, not for {base.name}; name its own.")

@@ -22,9 +22,9 @@ from ..plugins import load_plugins
 from ..settings import RunOptions
 from .ablation import Reading, find_ablation, reported_as, reported_tables
 from .readings import Multiverse, Names, read_multiverse
-from .run import Drawn, run_sweep
+from .run import run_sweep
 from .space import Settings, point
-from .state import Sweep, SweepOptions
+from .state import Drawn, Sweep, SweepOptions
 
 
 class ReadingsOptions(BaseModel):
@@ -119,7 +119,9 @@ def run_readings(
     combinations = multiverse.sample(wanted.samples, options.seeds[0])
     points = [multiverse.settings(names) for names in combinations]
     # Every trial runs to its own end: a stopped one could not be compared.
-    search = SweepOptions(samples=len(points), scheduler="fifo", concurrent=options.workers, new=wanted.new)
+    search = SweepOptions(
+        samples=len(points), scheduler="fifo", cpus_per_trial=1.0, concurrent=options.workers, new=wanted.new
+    )
     drawn = Drawn("readings", multiverse.space(), points)
     sweep = run_sweep(base.label, options, search, board_console, reporter, drawn, **shown)
     judged = judge(sweep, multiverse, combinations)

@@ -7,7 +7,6 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +32,13 @@ from ..settings import RunOptions
 from .board import Board, Line
 from .final import choose, final_plan
 from .folder import VERSION, sweep_folder
-from .space import Settings, Space, point, read_space
-from .state import Sweep, SweepOptions, read_times, write_times
+from .space import Space, point, read_space
+from .state import Drawn, Sweep, SweepOptions, read_times, write_times
 from .trial import TrialResult, TrialTask, read_result, trial_name
 from .view import FoldView, write_view
 
 SAMPLES = 8
 MOST_EPOCHS = 100  # of a method that does not say, for the rungs of ASHA
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Points that were drawn elsewhere, the space that holds them, and what their sweep's folder is called after."""
-
-    name: str
-    space: Space
-    points: list[Settings]
 
 
 def run_sweep(

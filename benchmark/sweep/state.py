@@ -47,6 +47,15 @@ def read_sweep_options(given: Mapping[str, Any]) -> SweepOptions:
     return checked(SweepOptions, dict(given), place, "'qbench sweep --help'")
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Points that were drawn elsewhere, the space that holds them, and what their sweep's folder is called after."""
+
+    name: str
+    space: Space
+    points: list[Settings]
+
+
 @dataclass
 class Times:
     """Seconds on the clock, of one search or summed over all commands that worked on a sweep.

@@ -14,7 +14,7 @@ from qbench.datasets.cache import ArrayCache
 from qbench.datasets.registry import Dataset, open_dataset
 
 _REAL = "her2st_dir"
-pytest.register_assert_rewrite(f"{__package__}.spied")  # its assertions say what differs, as those of tests do
+pytest.register_assert_rewrite(f"{__package__}.support.spied")  # its assertions say what differs, as those of tests do
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

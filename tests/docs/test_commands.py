@@ -155,6 +155,7 @@ def qbench(here: Path, command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command, how in README.items() if how == "run"])
 def test_commands_of_the_readme_run_as_they_stand(here: Path, command: str) -> None:
     if "mine.yaml" in command and "data add" not in command and not (here / "mine.yaml").exists():
@@ -181,11 +182,13 @@ def test_commands_of_the_readme_run_as_they_stand(here: Path, command: str) -> N
             assert words in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command, how in README.items() if how[0] == "plan"])
 def test_long_commands_of_the_readme_are_planned(here: Path, command: str) -> None:
     assert re.search(r"cells, \d+ to read, \d+ to run", qbench(here, f"{command} --dry-run"))
 
 
+@pytest.mark.slow
 def test_what_the_sentences_name_can_be_asked_for(here: Path) -> None:
     assert "pcc_hvg: qca − ridge" in qbench(here, "qbench compare qca ridge")
     assert "qca" in qbench(here, "qbench info qca")

@@ -69,6 +69,7 @@ def is_real(command: str) -> bool:
     return "her2st" in command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", MINE)
 def test_commands_run_as_they_stand(folder: Path, page: str) -> None:
     found = [command for command in commands(page) if not is_real(command)]
@@ -98,6 +99,7 @@ def _write_predictions(folder: Path) -> None:
     tested[["section", "spot", "gene", "prediction"]].to_csv(folder / "predictions.csv", index=False)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_commands_on_her2st_run_as_they_stand(folder: Path, her2st_dir: Path) -> None:
     if not (folder / "her2st").exists():
@@ -109,6 +111,7 @@ def test_commands_on_her2st_run_as_they_stand(folder: Path, her2st_dir: Path) ->
     assert (folder / "c4.h5ad").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["own-data", "predict"])
 def test_python_runs_as_it_stands(folder: Path, page: str) -> None:
     if page == "predict":
@@ -119,6 +122,7 @@ def test_python_runs_as_it_stands(folder: Path, page: str) -> None:
         assert done.stdout
 
 
+@pytest.mark.slow
 def test_cards_and_protocols_are_as_the_pages_say(folder: Path) -> None:
     import yaml
 
@@ -133,6 +137,7 @@ def test_links_lead_somewhere(page: str) -> None:
         assert target.startswith("http") or (DOCS / target).exists(), target
 
 
+@pytest.mark.slow
 def test_json_of_the_documented_run(folder: Path) -> None:
     out = qbench(folder, "qbench run --methods mean --dataset mine.yaml --no-images --json")
     assert json.loads(out)["tables"][0]["dataset"] == "mine"

@@ -19,6 +19,8 @@ from ..support.leaderboard_factory import protocol, record, simple
 from ..support.leaderboard_runs import make_runs
 from ..support.needs import need
 
+pytestmark = pytest.mark.slow
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome")  # the last is what GitHub's machines have
 CHROMIUM = os.environ.get("QBENCH_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
 FLAGS = [

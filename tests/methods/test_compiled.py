@@ -12,6 +12,8 @@ from qbench.methods.method import FitContext
 
 from ..support.method_cohorts import linear_cohort, sealed
 
+pytestmark = pytest.mark.slow
+
 needs_compiler = pytest.mark.skipif(not machine.has_compiler(), reason="needs a C++ compiler and Python's headers")
 
 

@@ -9,6 +9,8 @@ from qbench.methods.method import FitContext, Inputs
 
 from ..support.method_cohorts import linear_cohort, sealed
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "qca": {"hidden": (16,), "latent": 8, "recon_levels": (0, 1, 2)},
     "bleep": {"projection": 16, "k": 5},

@@ -18,6 +18,8 @@ from qbench.methods.encoders import registry as encoders
 from ...support.datasets_sections import counts, grid, write_card, write_h5ad, write_image
 from ..engine.test_cluster import Node, two_nodes
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["two_nodes"]
 
 QBENCH = [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()"]

@@ -182,6 +182,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Hashes:
     return results(place / "runs")
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_records_of_a_sequential_run(place: Path, expected: Hashes) -> None:
     process = start(place, "--workers", "2", "--out", "parallel")
     wait_for(lambda: len(seen(place)) == 2)
@@ -199,6 +200,7 @@ def test_two_workers_give_the_records_of_a_sequential_run(place: Path, expected:
         assert noise not in err + out
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_no_cell(place: Path, expected: Hashes) -> None:
     process = start(place, "--workers", "2", "--out", "parallel")
     wait_for(lambda: len(seen(place)) == 2)
@@ -219,6 +221,7 @@ def host_of(pid: int) -> int:
     return pid
 
 
+@pytest.mark.slow
 def test_a_cell_that_kills_its_process_twice_is_recorded_as_failed(place: Path) -> None:
     (place / "go").touch()
     (place / "deadly").touch()
@@ -232,6 +235,7 @@ def test_a_cell_that_kills_its_process_twice_is_recorded_as_failed(place: Path) 
     assert err.count("It is run once more") == 1
 
 
+@pytest.mark.slow
 def test_a_killed_node_loses_no_cell(place: Path, two_nodes: tuple[str, Node], expected: Hashes) -> None:
     address, second = two_nodes
     process = start(place, "--workers", "2", "--ray-address", address, "--out", "parallel")
@@ -246,6 +250,7 @@ def test_a_killed_node_loses_no_cell(place: Path, two_nodes: tuple[str, Node], e
     assert "raylet" not in out + err
 
 
+@pytest.mark.slow
 def test_no_cluster_at_the_address_is_one_sentence(place: Path) -> None:
     began = time.monotonic()
     _, err = finish(start(place, "--ray-address", f"127.0.0.1:{free_port()}", "--out", "parallel"), code=2)

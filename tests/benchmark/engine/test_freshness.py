@@ -47,6 +47,7 @@ def test_a_run_of_today_would_read_every_committed_record(committed, dataset, re
         pytest.skip(f"{len(records) - len(asked)} records were made with openvino, which is not installed here")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHEAP)
 def test_a_cheap_record_is_made_again_value_for_value(committed, name, demo, tmp_path, monkeypatch):
     import torch

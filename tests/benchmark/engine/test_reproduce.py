@@ -20,6 +20,8 @@ from rich.console import Console
 
 from ...support.tiny_her2st import make
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

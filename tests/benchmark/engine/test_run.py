@@ -16,6 +16,8 @@ from qbench.benchmark.engine.store import clean
 
 from ...support.tiny_her2st import make as make_tiny
 
+pytestmark = pytest.mark.slow
+
 QBENCH = [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()"]
 
 PLUGIN = '''

@@ -29,6 +29,8 @@ from ...support.places import SUPPORT
 from ...support.spied import ALL, FAR, NEAR, Side, hold_cells, hold_fit, hold_predict, hold_reach, hold_side, logged
 from ...support.spy_data import panel, target
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -182,6 +182,7 @@ def sweep_folder(place: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_sweep_is_nested_and_leaves_what_the_docs_say(place: Path) -> None:
     out, err = finish(start(place, "toy", "--scheduler", "fifo", "--seeds", "0,1", "--concurrent", "2"))
     folder = sweep_folder(place)
@@ -236,6 +237,7 @@ def test_a_sweep_is_nested_and_leaves_what_the_docs_say(place: Path) -> None:
     assert "A2 left the fold; B2 left the fold" in err
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on_where_it_was(place: Path) -> None:
     first = start(place, "slow", "--scheduler", "fifo", "--concurrent", "2")
     wait_for(lambda: len(epochs(place)) >= 30)
@@ -259,6 +261,7 @@ def alive(lines: list[list]) -> bool:
     return any(Path(f"/proc/{pid}").exists() for pid in {line[3] for line in lines})
 
 
+@pytest.mark.slow
 def test_a_killed_trial_goes_on_where_it_was(place: Path) -> None:
     process = start(place, "slow", "--scheduler", "fifo", "--concurrent", "2", "--sections", "A1,B1,C1,D1")
     wait_for(lambda: len(epochs(place)) >= 5)
@@ -271,6 +274,7 @@ def test_a_killed_trial_goes_on_where_it_was(place: Path) -> None:
     assert len(epochs(place)) <= 96 + 1
 
 
+@pytest.mark.slow
 def test_asha_stops_weak_trials_and_the_best_one_is_chosen(place: Path) -> None:
     finish(start(place, "toy[epochs=18]", "--space", "toy.yaml", "--concurrent", "2"))
     told = json.loads((sweep_folder(place) / "sweep.json").read_text())
@@ -280,6 +284,7 @@ def test_asha_stops_weak_trials_and_the_best_one_is_chosen(place: Path) -> None:
     assert [c["settings"]["shrink"] for c in told["chosen"].values()] == [0] * 4
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_recorded_and_the_others_go_on(place: Path) -> None:
     finish(start(place, "frail", "--scheduler", "fifo", "--concurrent", "2"))
     told = json.loads((sweep_folder(place) / "sweep.json").read_text())
@@ -287,6 +292,7 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(place: Path) -> None:
     assert "planted: shrink is too large" in (sweep_folder(place) / "sweep.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_sweep_with_a_sentence(place: Path) -> None:
     _, err = finish(start(place, "full", "--concurrent", "2"), code=1)
     assert "The disk is full" in err
@@ -294,6 +300,7 @@ def test_a_full_disk_ends_the_sweep_with_a_sentence(place: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_more_gpus_than_there_are_is_refused(place: Path) -> None:
     _, err = finish(start(place, "toy", "--gpus-per-trial", "2", "--concurrent", "1"), code=2)
     assert "--gpus-per-trial 2 is more than the" in err
@@ -348,6 +355,7 @@ def answers(address: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_trials_share_the_gpus_of_a_cluster(place: Path, gpu_cluster: str) -> None:
     finish(start(place, "toy", "--scheduler", "fifo", "--ray-address", gpu_cluster))
     trained = epochs(place)

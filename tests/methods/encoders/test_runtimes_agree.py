@@ -33,7 +33,7 @@ from qbench.methods.method import FitContext
 
 from ...support.needs import need_openvino
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = pytest.mark.timeout(3600)
 
 PLAIN = "eager:fp32"
 BF16 = bool({"avx512_bf16", "amx_bf16"} & set(cpu_flags())) or "QBENCH_EMULATE_BF16" in os.environ
@@ -97,7 +97,9 @@ def test_the_controls_that_read_images_are_all_here() -> None:
 
 
 @pytest.mark.parametrize("method", UNSEEDED)
-@pytest.mark.parametrize("dataset", ["demo", "her2st"])
+@pytest.mark.parametrize(
+    "dataset", [pytest.param("demo", marks=pytest.mark.slow), pytest.param("her2st", marks=pytest.mark.hours)]
+)
 def test_a_control_has_the_same_figure_from_every_runtime(
     boards: Callable[[str], Board], dataset: str, method: str
 ) -> None:
@@ -108,6 +110,7 @@ def test_a_control_has_the_same_figure_from_every_runtime(
         assert max(figures.values()) - min(figures.values()) < 0.01, (fold.name, figures)
 
 
+@pytest.mark.hours
 @pytest.mark.parametrize("method", TRAINED)
 @pytest.mark.parametrize("dataset", ["demo", "her2st"])
 def test_a_trained_method_moves_less_than_with_its_seed(

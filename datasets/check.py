@@ -15,7 +15,7 @@ from .cache import ArrayCache
 from .fetch import RECORD, verify_fetched
 from .folds import Part
 from .gene_names import check_gene_names
-from .images import decode_whole, open_image
+from .images import open_image
 from .leaks import Overlap, find_overlaps, one_patient_notes, under_two_patients
 from .patch_file import SUFFIX, read_all_patches
 from .registry import Dataset, SectionInfo, open_dataset
@@ -114,11 +114,12 @@ def _check_section(dataset: Dataset, info: SectionInfo, section: Section, progre
     problem = None
     if due is not None and section.n_spots != due:
         problem = f"expected the published {due} spots, found {section.n_spots}"
-    size = ""
+    size, notes = "", section.notes
     if info.image is not None:
         report = None if progress is None else partial(progress, f"image of {info.id}")
         try:
-            size, fault = _check_image(info.image, section, report)
+            size, fault, more = _check_image(info.image, section, report)
+            notes = tuple(dict.fromkeys((*notes, *more)))
         except QbenchError as error:
             fault = str(error)
         problem = problem or fault
@@ -131,29 +132,31 @@ def _check_section(dataset: Dataset, info: SectionInfo, section: Section, progre
         umi=umi,
         image=size,
         problem=problem,
-        notes=section.notes,
+        notes=notes,
         microns_per_pixel=section.microns_per_pixel,
         scale=section.scales[0].source if section.scales else "",
     )
 
 
-def _check_image(path: Path, section: Section, progress: Callable[[int, int], None] | None) -> tuple[str, str | None]:
-    """The size of an image in words, and what is wrong between it and the spots.
+def _check_image(
+    path: Path, section: Section, progress: Callable[[int, int], None] | None
+) -> tuple[str, str | None, tuple[str, ...]]:
+    """The size of an image in words, what is wrong between it and the spots, and notes on its file.
 
     Raises:
         DataError: it cannot be decoded.
     """
     if path.suffix.lower() == SUFFIX:
         read_all_patches(path, progress)
-        return "patches", None
+        return "patches", None, ()
     image = open_image(path)
-    decode_whole(image, progress)
+    image.decode_all(progress)
     size = f"{image.size[0]} x {image.size[1]}"
     if section.pixel_xy is None:
-        return size, "has an image but no coordinates in pixels"
+        return size, "has an image but no coordinates in pixels", image.notes
     if not ((section.pixel_xy >= 0) & (section.pixel_xy <= np.array(image.size))).all():
-        return size, f"has spots outside its image of {size} pixels"
-    return size, None
+        return size, f"has spots outside its image of {size} pixels", image.notes
+    return size, None, image.notes
 
 
 def _notes(dataset: Dataset, seen: set[str]) -> list[str]:

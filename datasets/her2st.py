@@ -28,6 +28,7 @@ from .entry import EntryWriter
 from .hashing import canonical_hash, file_sha256
 from .registry import Dataset, DatasetCard, SectionInfo
 from .section import Section
+from .slides.kind import image_hash
 
 VERSION = 1  # of the reading: raised when the same files would give other values
 PITCH_MICRONS = 200.0  # centre to centre, stated by the authors
@@ -116,7 +117,7 @@ def _packed(path: Path) -> Path:
 
 
 def _info(section: str, files: _Files, cache: ArrayCache) -> SectionInfo:
-    image = None if files.image is None else file_sha256(files.image, cache.root)
+    image = None if files.image is None else image_hash(files.image, cache.root)
     content = canonical_hash({"tables": _tables_hash(section, files, cache), "image": image})
     return SectionInfo(section, section[0], files.image, files.labels is not None, content)
 

@@ -6,7 +6,9 @@ to even), rows likewise: ST-Net's rule (bryanhe/ST-Net). Windows that cross the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from .section import Section
 
 PATCH_VERSION = 1  # raised when the same section would give other pixels
 _REPORT_EVERY = 64
+_AHEAD = 256  # patches that threads may have ready before they are taken
 
 Progress = Callable[[str, int, int], None]
 
@@ -66,6 +69,20 @@ def read_patch(image: Image, x: int, y: int, window: int, size: int) -> NDArray[
     return patch if window == size else _resized(patch, size)
 
 
+def read_patches(image: Image, corners: NDArray[np.int64], window: int, size: int) -> Iterator[NDArray[np.uint8]]:
+    """The windows whose upper left pixels are `corners` (n, 2), in order; several at once where the image allows it."""
+
+    def read(corner: list[int]) -> NDArray[np.uint8]:
+        return read_patch(image, corner[0], corner[1], window, size)
+
+    if not image.parallel:
+        yield from map(read, corners.tolist())
+        return
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(corners), _AHEAD):
+            yield from pool.map(read, corners[start : start + _AHEAD].tolist())
+
+
 def _cut(
     writer: EntryWriter, section: Section, size: int, microns_per_pixel: float | None, progress: Progress | None
 ) -> None:
@@ -81,8 +98,8 @@ def _cut(
     corner = np.rint(section.pixel_xy).astype(np.int64) - window // 2
     crossing = np.any((corner < 0) | (corner + window > np.array(image.size)), axis=1)
     patches = writer.array("patches", (section.n_spots, size, size, 3), np.uint8)
-    for i, (x, y) in enumerate(corner.tolist()):
-        patches[i] = read_patch(image, x, y, window, size)
+    for i, patch in enumerate(read_patches(image, corner, window, size)):
+        patches[i] = patch
         if progress is not None and ((i + 1) % _REPORT_EVERY == 0 or i + 1 == section.n_spots):
             progress(f"patches of {section.id}", i + 1, section.n_spots)
     native = section.microns_per_pixel

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .images import Image
-from .readers.slides import Slide
 
 EDGE = 1500  # pixels of the overview's longer edge, at most
 BLOCK = 2048  # pixels of the slide's edge that are read at once
@@ -61,11 +60,10 @@ def overview(image: Image) -> Overview:
     "one."""
     width, height = image.size
     level, base = 0, 1.0
-    if isinstance(image, Slide):
-        for i, (w, h) in enumerate(image.levels):
-            if max(w, h) >= min(EDGE, max(width, height)):
-                level, base = i, width / w
-        width, height = image.levels[level]
+    for i, (w, h) in enumerate(image.levels):
+        if max(w, h) >= min(EDGE, max(width, height)):
+            level, base = i, width / w
+    width, height = image.levels[level]
     step = max(1, -(-max(width, height) // EDGE))
     rows, columns = -(-height // step), -(-width // step)
     small = np.empty((rows, columns, 3), dtype=np.uint8)
@@ -74,8 +72,7 @@ def overview(image: Image) -> Overview:
         for column in range(0, columns, edge):
             x, y = column * step, row * step
             w, h = min(edge * step, width - x), min(edge * step, height - y)
-            block = image.read(x, y, w, h, level) if isinstance(image, Slide) else image.read(x, y, w, h)
-            part = _shrink(block, step)
+            part = _shrink(image.read(x, y, w, h, level), step)
             small[row : row + part.shape[0], column : column + part.shape[1]] = part
     return Overview(small, base * step, find_tissue(small))
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from ...datasets.cache import ArrayCache
 from ...datasets.cohort import SealedSection
-from ...datasets.hashing import canonical_hash, file_sha256
+from ...datasets.hashing import canonical_hash
 from ...datasets.images import Image, open_image
-from ...datasets.patches import read_patch
-from ...datasets.readers.slides import Slide
+from ...datasets.patches import read_patches
+from ...datasets.scale import Stated, settle
+from ...datasets.slides.kind import image_hash
 from ...datasets.target import clamp, finite
 from ...datasets.tissue import overview
-from ...errors import ConfigurationError, MethodError
+from ...errors import ConfigurationError, DataError, MethodError
 from ...methods.encoders.registry import EncoderSpec, Weights
 from ...version import __version__
 from ..engine.inputs import out_of_reach
@@ -29,7 +30,7 @@ from .output import Form, check_output, describe, write_output
 from .parts import Parts
 
 Progress = Callable[[str, int, int], None]
-AGREE = 0.1  # the option and the file may differ by this share before a note is due
+SPREAD = 0.1  # the training images' native pixels may differ by this share before a note is due
 
 
 @dataclass
@@ -88,7 +89,7 @@ def predict_slide(
             "qbench": __version__,
             "model": fitted.hash,
             "encoders": {key: spec.identity() for key, spec in fitted.encoders.items()},
-            "image": file_sha256(image, ArrayCache().root),
+            "image": image_hash(image, ArrayCache().root),
             "window": window,
             "names": points.names,
             "points": points.pixel_xy.tolist(),
@@ -101,24 +102,26 @@ def predict_slide(
     clipped = write_output(output, form, parts, points, fitted.record, small, about, window)
     if clipped:
         notes.append(f"{clipped} predicted counts above 2^31 were clipped.")
-    return Predicted(len(points), resumed, notes)
+    return Predicted(len(points), resumed, [*notes, *opened.notes])
 
 
 def _scale(image: Image, given: float | None, model: FittedModel, name: str) -> tuple[float | None, list[str]]:
-    stated = image.microns_per_pixel if isinstance(image, Slide) else None
-    if given is not None and not given > 0:
-        raise ConfigurationError(f"Expected --microns-per-pixel above 0, found {given:g}.")
-    if given is None and stated is None and model.record.microns_per_pixel is not None:
+    stated = [] if image.scale is None else [replace(image.scale, source=f"{image.scale.source} in {name}")]
+    firm = None if given is None else Stated(given, "--microns-per-pixel", "you stated it")
+    if not stated and firm is None and model.record.microns_per_pixel is not None:
         raise ConfigurationError(
             f"{name} does not state its microns per pixel, and the model learned from patches at "
             f"{model.record.microns_per_pixel:.3g}; give --microns-per-pixel."
         )
-    notes = []
-    if given is not None and stated is not None and abs(given / stated - 1) > AGREE:
-        notes.append(
-            f"{name} states {stated:.3g} microns per pixel; --microns-per-pixel {given:.3g} was taken instead."
-        )
-    return given or stated, notes
+    try:
+        taken, notes = settle(name, stated, firm)
+    except DataError as error:
+        if firm is None:
+            raise
+        raise ConfigurationError(str(error)) from error
+    if taken is None:
+        return None, []
+    return taken.microns, list(notes) or [f"{taken.microns:.4g} microns per pixel, as {taken.source} says."]
 
 
 def _window(model: FittedModel, scale: float | None, notes: list[str]) -> int:
@@ -129,7 +132,7 @@ def _window(model: FittedModel, scale: float | None, notes: list[str]) -> int:
         notes.append("The model's training images state no scale, so patches are cut in native pixels.")
         return record.patch.size
     spread = record.native_microns
-    if record.patch.microns_per_pixel is None and spread and spread[2] / spread[0] > 1 + AGREE:
+    if record.patch.microns_per_pixel is None and spread and spread[2] / spread[0] > 1 + SPREAD:
         notes.append(
             f"The model learned from native pixels of {spread[0]:.2f} to {spread[2]:.2f} microns; patches are cut "
             "at their median, "
@@ -222,6 +225,6 @@ class _WindowStore:
     def _read(self, start: int, stop: int) -> NDArray[np.uint8]:
         size = self._model.record.patch.size
         block = np.empty((stop - start, size, size, 3), dtype=np.uint8)
-        for i, (x, y) in enumerate(self._corners[start:stop].tolist()):
-            block[i] = read_patch(self._image, x, y, self._window, size)
+        for i, patch in enumerate(read_patches(self._image, self._corners[start:stop], self._window, size)):
+            block[i] = patch
         return block

@@ -21,6 +21,7 @@ from ..hashing import canonical_hash, file_sha256
 from ..registry import Dataset, DatasetCard, SectionInfo
 from ..scale import Stated
 from ..section import Section
+from ..slides.kind import image_hash
 from .placement import place_spots
 from .scaling import in_pixels_of
 
@@ -84,12 +85,16 @@ def _info(entry: SectionEntry, base: Path, reader: Reader, cache: ArrayCache) ->
             raise DataError(
                 f"Section {entry.id}: expected {path}, but there is no such file; mend its card or --data-dir."
             )
+        if not path.is_file():  # a pipe would be waited for
+            raise DataError(
+                f"Section {entry.id}: expected a file at {path}, found none that is regular; give the file itself."
+            )
     # Without id and patient: the same data listed twice must look the same to the check against leaks.
     content = canonical_hash(
         {
             "reader": dict(reader.versions),
             "files": [file_sha256(path, cache.root) for path in tables],
-            "image": None if image is None else file_sha256(image, cache.root),
+            "image": None if image is None else image_hash(image, cache.root),
             "options": {name: getattr(entry, name) for name in _OPTIONS},
         }
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..card_parts import SectionEntry
+from ..images import open_image
 from ..patch_file import SUFFIX
 from ..scale import Stated, settle
 from ..section import Section
@@ -27,6 +28,8 @@ def in_pixels_of(image: Path | None, section: Section, entry: SectionEntry) -> S
             for each in section.scales
         )
         firm = None if own is None else Stated(own, "the card", "you stated it")
+        of_file = None if image is None else open_image(image).scale
+        stated = stated if of_file is None else (*stated, of_file)
     taken, notes = settle(f"Section {section.id}", stated, firm)
     width = None if section.spot_diameter is None else section.spot_diameter * factor
     return replace(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +65,83 @@ def test_no_image(tmp_path: Path) -> None:
 
 def test_modes_that_need_a_choice(tmp_path: Path) -> None:
     PIL.Image.new("CMYK", (8, 8)).save(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match="CMYK"):
+    with pytest.raises(DataError, match="a JPEG of CMYK colours; convert it"):
         open_image(tmp_path / "a.jpg")
     PIL.Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match="I;16"):
+    with pytest.raises(DataError, match="a PNG of 16 bits a channel; convert it"):
         open_image(tmp_path / "a.png")
+
+
+def test_sixteen_bits_of_three_colours_are_not_cut_to_eight(tmp_path: Path) -> None:
+    import imagecodecs
+
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(PIXELS.astype(np.uint16) * 257))
+    with pytest.raises(DataError, match="a PNG of 16 bits a channel; convert it"):
+        open_image(tmp_path / "a.png")
+
+
+def jpeg(**options: object) -> bytes:
+    data = io.BytesIO()
+    PIL.Image.fromarray(PIXELS).save(data, "JPEG", quality=90, **options)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("warned", "says"),
+    [
+        (lambda data: data.replace(b"\xff\xdb", b"spare bytes\xff\xdb", 1), "11 extraneous bytes before marker 0xdb"),
+        (lambda data: data[:-2] + bytes(range(20)) + data[-2:], "extraneous bytes before marker 0xd9"),
+    ],
+)
+def test_a_jpeg_that_viewers_open_is_opened_with_a_note(
+    tmp_path: Path, warned: Callable[[bytes], bytes], says: str
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(warned(jpeg()))
+    image = open_image(tmp_path / "a.jpg")
+    image.decode_all()
+    assert (image.read(0, 0, 60, 40) == np.asarray(PIL.Image.open(io.BytesIO(jpeg())))).all()
+    assert len(image.notes) == 1
+    assert says in image.notes[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:2:0"}])
+def test_a_sound_jpeg_has_no_note(tmp_path: Path, options: dict[str, object]) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(**options) + b"after the end")
+    image = open_image(tmp_path / "a.jpg")
+    image.decode_all()
+    assert image.notes == ()
+
+
+@pytest.mark.parametrize("broken", [lambda data: data[:-200], lambda data: data[:900] + b"\xff\xd9" + data[900:]])
+def test_lost_pixels_are_an_error(tmp_path: Path, broken: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "a.jpg").write_bytes(broken(jpeg()))
+    with pytest.raises(DataError, match="remature end"):
+        open_image(tmp_path / "a.jpg").decode_all()
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.svs", "a.jpg", "A.PNG", "a"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "BMP"])
+def test_the_first_bytes_decide_not_the_name(tmp_path: Path, name: str, form: str) -> None:
+    PIL.Image.fromarray(PIXELS).save(tmp_path / name, form)
+    found = open_image(tmp_path / name).read(0, 0, 60, 40)
+    assert (found == np.asarray(PIL.Image.open(tmp_path / name))).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "due"),
+    [
+        ("a.png", {"dpi": (50_800, 50_800)}, 0.5),
+        ("a.jpg", {"dpi": (50_800, 50_800)}, 0.5),
+        ("a.png", {"dpi": (72, 72)}, None),
+        ("a.jpg", {"dpi": (300, 300)}, None),
+        ("a.png", {}, None),
+    ],
+)
+def test_a_resolution_is_a_scale_where_it_can_be_one(
+    tmp_path: Path, name: str, options: dict[str, object], due: float | None
+) -> None:
+    scale = open_image(save(tmp_path / name, **options)).scale
+    assert (None if scale is None else round(scale.microns, 4)) == due
 
 
 def test_a_decompression_bomb_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,10 @@ def test_a_slide_is_read_by_region_and_states_its_own_scale(model: Path, data: P
     assert list(a.obs_names) == list(b.obs_names)
     assert np.allclose(a.X, b.X, atol=1e-6)
     done = predict_slide(model, slide, tmp_path / "other.h5ad", grid="80px", microns_per_pixel=1.0)
-    assert "states 0.5 microns per pixel; --microns-per-pixel 1 was taken instead" in done.notes[0]
+    assert (
+        "--microns-per-pixel says 1, the TIFF's resolution in s.tif says 0.5; 1 is taken, because you stated it"
+        in done.notes[0]
+    )
 
 
 def test_windows_do_not_change_what_is_predicted(
@@ -173,19 +176,20 @@ def test_a_killed_prediction_goes_on(model: Path, data: Path, tmp_path: Path, mo
     monkeypatch.setattr(grids, "WINDOW", 3)
     image, output = data.parent / "S0.png", tmp_path / "out.h5ad"
     whole = predict_slide(model, image, tmp_path / "whole.h5ad", grid="20um", microns_per_pixel=SCALE)
-    read, calls = slides.read_patch, []
+    read, calls = slides.read_patches, []
 
-    def dies(*arguments: object) -> np.ndarray:
-        calls.append(1)
-        if len(calls) > 30:
-            raise KeyboardInterrupt
-        return read(*arguments)  # type: ignore[arg-type]
+    def dies(*arguments: object) -> Iterator[np.ndarray]:
+        for patch in read(*arguments):  # type: ignore[arg-type]
+            calls.append(1)
+            if len(calls) > 30:
+                raise KeyboardInterrupt
+            yield patch
 
-    monkeypatch.setattr(slides, "read_patch", dies)
+    monkeypatch.setattr(slides, "read_patches", dies)
     with pytest.raises(KeyboardInterrupt):
         predict_slide(model, image, output, grid="20um", microns_per_pixel=SCALE)
     assert not output.exists()
-    monkeypatch.setattr(slides, "read_patch", read)
+    monkeypatch.setattr(slides, "read_patches", read)
     done = predict_slide(model, image, output, grid="20um", microns_per_pixel=SCALE)
     assert done.resumed >= 2
     assert done.points == whole.points

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +16,12 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ..scale import Stated
-from .channels import channel_order, ome_pixels
-from .colours import check_colours, compression, interleaved, subsampling, to_rgb, unpack_subsampled
-from .kind import refused
+from .channels import ome_pixels
+from .colours import compression, interleaved, subsampling, unpack_subsampled
+from .levels import Level, alike, check_tiles, largest, level_of, refuse_page, size_of
 from .tiff_scale import tiff_scale
 
-MAX_TILE = 1 << 28  # bytes of one decoded tile or strip; a compressed one that states more is not read by region
 KEPT = 1 << 26  # bytes of decoded tiles that are kept
-_TILED = (
-    "convert it to a tiled TIFF, for example with 'vips tiffsave {name} {stem}-tiled.tif --tile --pyramid --bigtiff'"
-)
-
-_PLANE = "give one focal plane in colour, for example with 'bfconvert -z 0 -timepoint 0 {name} {stem}-plane.tif'"
-
-
-@dataclass(frozen=True)
-class _Level:
-    """One resolution. `parts` are pages with the index of their first tile: one, or those of red, green and blue."""
-
-    width: int
-    height: int
-    page: Any  # what all parts have in common: colours, compression, tile size
-    parts: tuple[tuple[Any, int], ...]
-
-    @property
-    def tile(self) -> tuple[int, int]:
-        """Width and height of a tile, or of a strip."""
-        if self.page.is_tiled:
-            return int(self.page.tilewidth), int(self.page.tilelength)
-        return self.width, int(min(self.page.rowsperstrip, self.height))
-
-    def rgb(self, values: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """RGB uint8 (height, width, 3) of the decoded values of all parts, each uint8 (height, width, samples)."""
-        if len(values) == 1:
-            return np.ascontiguousarray(to_rgb(values[0], self.page))
-        together = np.concatenate(values, axis=-1)
-        return together if self.page.samplesperpixel == 1 else np.ascontiguousarray(to_rgb(together, self.page))
 
 
 class TiffSlide:
@@ -75,25 +44,16 @@ class TiffSlide:
         self._path = path
         try:
             self._file = tifffile.TiffFile(path)
-            if not self._file.series:
-                raise ValueError("it holds no image")
-            series = max(self._file.series, key=_area)
+            series = largest(self._file)
             first = series.levels[0].keyframe
+            refuse_page(first, path)
+            of_ome = (
+                ome_pixels(self._file.ome_metadata or "", *size_of(first), series.name) if self._file.is_ome else None
+            )
         except (OSError, ValueError, IndexError, KeyError, tifffile.TiffFileError) as error:
             raise _damaged(path, error) from error
-        if self._file.is_qpi:
-            raise refused(
-                path,
-                "an Akoya or PerkinElmer QPTIFF",
-                "convert it to OME-TIFF, for example with 'bfconvert -series 0 {name} {stem}.ome.tif' (Bio-Formats)",
-            )
-        check_colours(first, path)
-        try:
-            of_ome = ome_pixels(self._file.ome_metadata or "", *_size(first), series.name) if self._file.is_ome else None
-        except ValueError as error:
-            raise _damaged(path, error) from error
-        levels = [_level(level, of_ome, path) for level in series.levels if _alike(level.keyframe, first)]
-        _check_tiles(levels[0], path)
+        levels = [level_of(each, of_ome, path) for each in series.levels if alike(each.keyframe, first)]
+        check_tiles(levels[0], path)
         self._levels = [level for level in levels if len(level.parts) == len(levels[0].parts)]
         self.levels: tuple[tuple[int, int], ...] = tuple((level.width, level.height) for level in self._levels)
         self.size = self.levels[0]
@@ -109,7 +69,7 @@ class TiffSlide:
             DataError: a damaged tile.
         """
         of = self._levels[level]
-        if _by_row(of):
+        if of.by_row:
             return self._rows(of, x, y, width, height)
         tile_w, tile_h = of.tile
         across = -(-of.width // tile_w)
@@ -130,11 +90,11 @@ class TiffSlide:
         Raises:
             DataError: a damaged tile.
         """
-        counts = [level.height if _by_row(level) else _n_tiles(level) for level in self._levels]
+        counts = [level.height if level.by_row else level.n_tiles for level in self._levels]
         done, total = 0, sum(counts)
         for level, n in zip(self._levels, counts, strict=True):
             for index in range(n):
-                if _by_row(level):
+                if level.by_row:
                     self._rows(level, 0, index, level.width, 1)
                 else:
                     self._decode(level, index)
@@ -160,7 +120,7 @@ class TiffSlide:
             self._bytes -= self._tiles.popitem(last=False)[1].nbytes
         return tile
 
-    def _decode(self, level: _Level, index: int) -> NDArray[np.uint8]:
+    def _decode(self, level: Level, index: int) -> NDArray[np.uint8]:
         try:
             parts = [self._values(level, page, first + index) for page, first in level.parts]
         except ImportError as error:
@@ -175,7 +135,7 @@ class TiffSlide:
             return np.full((height, width, 3), 255, dtype=np.uint8)
         return level.rgb(found)
 
-    def _values(self, level: _Level, page: Any, index: int) -> NDArray[np.uint8] | None:
+    def _values(self, level: Level, page: Any, index: int) -> NDArray[np.uint8] | None:
         """A tile of one part as it is stored, uint8 (height, width, samples); None where the file leaves it out."""
         offset, size = page.dataoffsets[index], page.databytecounts[index]
         if size == 0:
@@ -187,7 +147,7 @@ class TiffSlide:
         values, _, _ = page.keyframe.decode(data, index, jpegtables=page.jpegtables)
         return None if values is None else np.asarray(values[0])
 
-    def _subsampled(self, level: _Level, data: bytes, index: int, across: int, down: int) -> NDArray[np.uint8]:
+    def _subsampled(self, level: Level, data: bytes, index: int, across: int, down: int) -> NDArray[np.uint8]:
         import tifffile
 
         width, height = level.tile
@@ -201,7 +161,7 @@ class TiffSlide:
             data = bytes(decompress(data, out=size))
         return unpack_subsampled(data, width, height, across, down)
 
-    def _rows(self, level: _Level, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+    def _rows(self, level: Level, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """A region of uncompressed strips: of each row the bytes that are wanted."""
         rows_per_strip = level.tile[1]
         n = int(level.page.samplesperpixel) if interleaved(level.page) else 1
@@ -224,74 +184,6 @@ class TiffSlide:
         if len(data) != size:
             raise ValueError("the file ends within a tile")
         return data
-
-
-def _area(series: Any) -> int:
-    width, height = _size(series.levels[0].keyframe)
-    return width * height
-
-
-def _size(page: Any) -> tuple[int, int]:
-    return int(page.imagewidth), int(page.imagelength)
-
-
-def _level(level: Any, of_ome: Any | None, path: Path) -> _Level:
-    """The pages that a level's colours come from.
-
-    Raises:
-        DataError: several focal planes or times, or channels that are not colours.
-    """
-    page = level.keyframe
-    axes = {axis: n for axis, n in zip(level.axes, level.shape, strict=True) if n > 1 and axis not in "YXS"}
-    n = axes.pop("C", 1)
-    pages = list(level.pages)
-    if axes or (n > 1 and page.samplesperpixel > 1) or len(pages) < n:
-        found = " x ".join(f"{n}" for n in (*axes.values(), *((n,) if n > 1 else ())))
-        raise refused(path, f"a stack of {found} images", _PLANE)
-    width, height = _size(page)
-    if any(one is None for one in pages):
-        raise DataError(
-            f"Expected all channels of {path}, but files that its metadata name are missing; copy them too."
-        )
-    if page.samplesperpixel > 1:
-        if interleaved(page):
-            return _Level(width, height, page, ((pages[0], 0),))
-        count = len(page.dataoffsets) // page.samplesperpixel
-        return _Level(width, height, page, tuple((pages[0], i * count) for i in range(min(3, page.samplesperpixel))))
-    order, found = channel_order(of_ome, n)
-    if order is None:
-        raise refused(path, found, "export the brightfield H&E image as RGB, for example with QuPath")
-    return _Level(width, height, page, ((pages[0], 0),) if n == 1 else tuple((pages[i], 0) for i in order))
-
-
-def _check_tiles(level: _Level, path: Path) -> None:
-    width, height = level.tile
-    if width * height * level.page.samplesperpixel > MAX_TILE and not _by_row(level):
-        raise refused(
-            path, f"one compressed piece of {width} x {height} pixels, which cannot be read by region", _TILED
-        )
-
-
-def _by_row(level: _Level) -> bool:
-    """Whether the values of a row lie in the file as they are."""
-    page = level.page
-    return bool(
-        not page.is_tiled
-        and compression(page) == "NONE"
-        and page.fillorder == 1
-        and page.predictor == 1
-        and subsampling(page) == (1, 1)
-    )
-
-
-def _n_tiles(level: _Level) -> int:
-    width, height = level.tile
-    return -(-level.width // width) * -(-level.height // height)
-
-
-def _alike(page: Any, first: Any) -> bool:
-    """Whether a level is of the pyramid: a label or a mask is of another kind."""
-    return bool(page.dtype == first.dtype and page.samplesperpixel == first.samplesperpixel)
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 from qbench.datasets.images import open_image
-from qbench.datasets.slides import tiff
+from qbench.datasets.slides import levels, tiff
 from qbench.datasets.slides.tiff import TiffSlide
 from qbench.errors import DataError
 
@@ -114,7 +114,7 @@ def test_a_huge_compressed_strip_is_refused_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: np.ndarray
 ) -> None:
     path = write(tmp_path / "bomb.tif", pixels, rowsperstrip=700, compression="deflate")
-    monkeypatch.setattr(tiff, "MAX_TILE", 1_000_000)
+    monkeypatch.setattr(levels, "MAX_TILE", 1_000_000)
     with pytest.raises(DataError, match=r"one compressed piece of 1000 x 700 pixels.*vips tiffsave"):
         TiffSlide(path)
 
@@ -123,7 +123,7 @@ def test_a_huge_compressed_strip_is_refused_before_it_is_decoded(
 def test_an_uncompressed_strip_of_any_size_is_read_by_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: np.ndarray, planar: bool
 ) -> None:
-    monkeypatch.setattr(tiff, "MAX_TILE", 1000)
+    monkeypatch.setattr(levels, "MAX_TILE", 1000)
     values = np.moveaxis(pixels, -1, 0) if planar else pixels
     path = write(tmp_path / "a.tif", values, rowsperstrip=300, planarconfig="separate" if planar else "contig")
     image = TiffSlide(path)
@@ -253,20 +253,20 @@ def test_of_several_images_the_largest_is_read(tmp_path: Path, pixels: np.ndarra
         ({"Color": [-1, -1, -1]}, "RGB"),
     ],
 )
-@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("depth", [1, 2])
 def test_grey_channels_are_colours_by_the_metadata(
-    tmp_path: Path, pixels: np.ndarray, channels: dict[str, Any], order: str, levels: int
+    tmp_path: Path, pixels: np.ndarray, channels: dict[str, Any], order: str, depth: int
 ) -> None:
     planes = np.stack([pixels[..., "RGB".index(colour)] for colour in order])
     with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
         metadata = {"axes": "CYX", "Channel": channels}
-        file.write(planes, photometric="minisblack", tile=(128, 128), metadata=metadata, subifds=levels - 1)
-        if levels == 2:
+        file.write(planes, photometric="minisblack", tile=(128, 128), metadata=metadata, subifds=depth - 1)
+        if depth == 2:
             file.write(planes[:, ::2, ::2], photometric="minisblack", tile=(128, 128), subfiletype=1)
     image = open_image(tmp_path / "a.ome.tif")
-    assert image.levels == ((1000, 700), (500, 350))[:levels]
+    assert image.levels == ((1000, 700), (500, 350))[:depth]
     assert (image.read(10, 20, 300, 200) == pixels[20:220, 10:310]).all()
-    if levels == 2:
+    if depth == 2:
         assert (image.read(10, 20, 300, 200, 1) == pixels[::2, ::2][20:220, 10:310]).all()
 
 
@@ -302,7 +302,7 @@ def test_colours_of_imagej(tmp_path: Path, pixels: np.ndarray) -> None:
 
 def test_a_qptiff_is_named(tmp_path: Path, pixels: np.ndarray) -> None:
     text = "<PerkinElmer-QPI-ImageDescription><DescriptionVersion>3</DescriptionVersion></PerkinElmer-QPI-ImageDescription>"
-    write(tmp_path / "a.tif", pixels, tile=(256, 256), description=text, software="PerkinElmer-QPI", metadata=None)
+    write(tmp_path / "a.tif", pixels, tile=(256, 256), description=text, metadata=None)
     with pytest.raises(DataError, match=r"QPTIFF; convert it to OME-TIFF, for example with 'bfconvert"):
         open_image(tmp_path / "a.tif")
 

@@ -125,6 +125,10 @@ class MeasuredSection(SealedSection):
     target: NDArray[np.float32] | None = None
     library_size: NDArray[np.int64] | None = None
 
+    def sealed(self) -> SealedSection:
+        """The same section without its counts, to be predicted."""
+        return SealedSection(**{name: getattr(self, name) for name in SealedSection.__dataclass_fields__})
+
 
 @dataclass(frozen=True)
 class Cohort:

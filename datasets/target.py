@@ -40,7 +40,7 @@ def finite(prediction: NDArray[np.floating], where: str) -> NDArray[np.float32]:
     if bad.any():
         raise MethodError(
             f"{where}: expected finite predictions, found {int(bad.sum())} that are not; "
-            "lower the learning rate, or look at the method's epochs in diagnostics.npz."
+            "look for divisions by zero, logarithms of 0, or a learning rate that is too large."
         )
     return values
 

@@ -7,18 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from ..errors import MethodError
-from .checkpoint import read_checkpoint, write_checkpoint
 from .memory import host_memory_watched, memory_named
 from .method import FitContext, Parameters
-from .selection import to_minimise
+from .progress import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +102,7 @@ def run(
 
     generator = torch.Generator().manual_seed(context.seed)
     optimiser = _optimiser(network, parameters)
-    progress = _Progress(network, optimiser, generator, context)
+    progress = Progress(network, optimiser, generator, context)
     epochs = parameters.epochs if context.max_epochs is None else min(parameters.epochs, context.max_epochs)
     stop = progress.resume()
     load = prepare or (lambda rows: rows)
@@ -209,97 +205,3 @@ def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.opti
     if parameters.optimiser == "sgd":
         return torch.optim.SGD(trained, momentum=parameters.momentum, **common)
     return (torch.optim.AdamW if parameters.optimiser == "adamw" else torch.optim.Adam)(trained, **common)
-
-
-class _Progress:
-    """Where training stands: the best state so far, and what a checkpoint holds."""
-
-    def __init__(
-        self, network: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, context: FitContext
-    ) -> None:
-        self._network, self._optimiser, self._generator, self._context = network, optimiser, generator, context
-        self.epoch = 0
-        self.best_epoch = 0
-        self.stopped = False
-        self._best = math.inf
-        self._state: dict[str, Tensor] = {}
-
-    def note(self, epoch: int, figures: dict[str, float], validated: bool) -> None:
-        self.epoch = epoch
-        figure = to_minimise(figures, self._context.select) if validated else -epoch
-        if not validated:
-            self.best_epoch = epoch
-        elif figure < self._best or not self._state:
-            self._best, self.best_epoch = figure, epoch
-            self._state = {k: v.detach().clone() for k, v in self._network.state_dict().items()}
-
-    def restore_best(self) -> None:
-        if self._state:
-            self._network.load_state_dict(self._state)
-        self._context.selected_epoch = self.best_epoch or None
-
-    def save(self, directory: Path) -> None:
-        import torch
-
-        cuda = torch.device(self._context.device).type == "cuda"
-        write_checkpoint(
-            directory,
-            {
-                "epoch": self.epoch,
-                "best_epoch": self.best_epoch,
-                "best": self._best,
-                "stopped": self.stopped,
-                "state": self._state,
-                "network": self._network.state_dict(),
-                "optimiser": self._optimiser.state_dict(),
-                "order": self._generator.get_state(),
-                "random": torch.get_rng_state(),
-                "random_cuda": torch.cuda.get_rng_state() if cuda else None,
-                "history": self._context.history,
-                "warnings": self._context.warnings,
-            },
-        )
-
-    def resume(self) -> bool:
-        """Take up a checkpoint where there is one; returns whether it had stopped."""
-        import torch
-
-        directory = self._context.directory
-        found = None if directory is None else read_checkpoint(directory, self._context)
-        if found is None:
-            return False
-        self.epoch, self.best_epoch, self.stopped = found["epoch"], found["best_epoch"], found["stopped"]
-        self._best = found["best"]
-        self._network.load_state_dict(found["network"])
-        device = next(self._network.parameters()).device
-        self._state = {k: v.to(device) for k, v in found["state"].items()}
-        self._optimiser.load_state_dict(found["optimiser"])
-        self._generator.set_state(found["order"])
-        torch.set_rng_state(found["random"])
-        if found["random_cuda"] is not None and device.type == "cuda":
-            torch.cuda.set_rng_state(found["random_cuda"])
-        self._context.history[:] = found["history"]
-        self._context.warnings[:] = found["warnings"]
-        return bool(self.stopped)
-
-
-def to_arrays(network: nn.Module) -> dict[str, NDArray[Any]]:
-    """A network's weights and buffers as float32 or integer arrays, for `Method.state`."""
-    return {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in network.state_dict().items()}
-
-
-def from_arrays(network: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """The inverse of `to_arrays`, strictly.
-
-    Raises:
-        MethodError: arrays that do not fit the network.
-    """
-    import torch
-
-    try:
-        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
-    except RuntimeError as error:
-        raise MethodError(
-            f"Expected weights of this method's network, but {' '.join(str(error).split())}; fit or convert it again."
-        ) from error
-    network.eval()

@@ -1,9 +1,8 @@
-"""A tiny dataset made in memory, for the contract test: patches whose colour tells the expression, and features of "
-"them."""
+"""A tiny dataset made in memory, for the contract test: patches whose colour tells the expression, and their features."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
 from ...errors import ConfigurationError
 from ...methods.method import Inputs
+from ..engine.inputs import out_of_reach
 
 SIZE = 224
 SPOTS = 20  # of each section; a multiple of neither 8 nor 32, so that the last batch of most loaders is short
@@ -21,11 +21,16 @@ _LEVELS = np.linspace(0.3, 4.0, GENES)  # mean log1p counts, far enough apart th
 
 @dataclass
 class TinyStore:
-    """Patches and features by section; refuses what a method did not declare, and notes what it read."""
+    """Patches and features of one section, as a cell gives them; refuses what a method did not declare.
+
+    Attributes:
+        held: its patches, uint8 (n, 224, 224, 3). read: what was asked for, in words; shared by the stores of a dataset.
+    """
 
     inputs: Inputs
-    held: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
-    read: set[str] = field(default_factory=set)
+    section: str
+    held: NDArray[np.uint8]
+    read: set[str]
 
     def patches(self, section: str) -> NDArray[np.uint8]:
         if not (self.inputs.patches or self.inputs.backbone):
@@ -33,7 +38,7 @@ class TinyStore:
                 "It read patches, which it did not declare; return Inputs(patches=True) from inputs()."
             )
         self.read.add("patches")
-        return self.held[section]
+        return self._own(section, f"patches of section {section}")
 
     def features(self, section: str, encoder: str) -> NDArray[np.float32]:
         if encoder not in self.inputs.encoders:
@@ -42,7 +47,16 @@ class TinyStore:
                 "Inputs(encoders=...)."
             )
         self.read.add(f"features of '{encoder or 'the run'}'")
-        return features_of(self.held[section])
+        return features_of(self._own(section, f"features of section {section} by encoder '{encoder or 'default'}'"))
+
+    def holding(self, section: str, patches: NDArray[np.uint8]) -> TinyStore:
+        """The store of another section of the same dataset."""
+        return TinyStore(self.inputs, section, patches, self.read)
+
+    def _own(self, section: str, what: str) -> NDArray[np.uint8]:
+        if section != self.section:
+            raise out_of_reach(what)
+        return self.held
 
 
 def features_of(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -53,12 +67,13 @@ def features_of(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class TinyData:
-    """Two training sections of two patients, one to validate, one to predict; all on one panel."""
+    """Two training sections of two patients, one to validate, one to predict, whose `store` this is; all on one panel."""
 
     train: Cohort
     validation: Cohort
     test: SealedSection
     store: TinyStore
+    read: set[str]
 
 
 def make_tiny(inputs: Inputs, seed: int = 0) -> TinyData:
@@ -68,11 +83,11 @@ def make_tiny(inputs: Inputs, seed: int = 0) -> TinyData:
     genes = tuple(f"{'ZYXW'[i % 4]}{int(order[i]):02d}" for i in range(GENES))
     levels = _LEVELS[order]
     slopes = rng.uniform(-0.6, 0.6, GENES)
-    store = TinyStore(inputs)
-    sections = []
+    read: set[str] = set()
+    stores, sections = [], []
     for name, patient in (("a1", "A"), ("b1", "B"), ("c1", "C"), ("d1", "D")):
         state = rng.uniform(-1, 1, SPOTS)
-        store.held[name] = _patches(state, rng)
+        stores.append(TinyStore(inputs, name, _patches(state, rng), read))
         rate = np.expm1(np.clip(levels + np.outer(state, slopes), 0.05, None))
         counts = rng.poisson(rate)
         sections.append(
@@ -85,17 +100,13 @@ def make_tiny(inputs: Inputs, seed: int = 0) -> TinyData:
                 pixel_xy=np.array([[290.0 * (k % 5), 290.0 * (k // 5)] for k in range(SPOTS)]) + 150,
                 microns_per_pixel=0.69,
                 labels=tuple("tumour" if value > 0 else "stroma" for value in state),
-                store=store,
+                store=stores[-1],
                 target=np.log1p(counts).astype(np.float32),
                 library_size=counts.sum(axis=1).astype(np.int64),
             )
         )
-    return TinyData(Cohort(tuple(sections[:2]), genes), Cohort((sections[2],), genes), seal(sections[3]), store)
-
-
-def seal(section: MeasuredSection) -> SealedSection:
-    """What may be seen of a section that is to be predicted."""
-    return SealedSection(**{name: getattr(section, name) for name in SealedSection.__dataclass_fields__})
+    train, validation = Cohort(tuple(sections[:2]), genes), Cohort((sections[2],), genes)
+    return TinyData(train, validation, sections[3].sealed(), stores[3], read)
 
 
 def part_of(section: SealedSection, rows: NDArray[np.intp]) -> SealedSection:

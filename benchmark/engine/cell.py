@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import gc
-import os
 import resource
 import sys
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from ...datasets.cache import ArrayCache
-from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
-from ...datasets.folds import Part
 from ...datasets.gene_names import check_gene_names
 from ...datasets.leaks import check_leaks, check_panel
 from ...datasets.panel import GenePanel
 from ...datasets.registry import Dataset, open_dataset
-from ...datasets.section import Section
-from ...datasets.target import clamp, target_values
 from ...errors import IntegrityError, MethodError, QbenchError
 from ...leaderboard.record import Failure, Record
 from ...methods.controls.oracles import Oracle
 from ...methods.method import FitContext, Method
 from ..scoring.plugin_metrics import metrics_of
+from .cohorts import open_cohort, seal
 from .describe import base_record
+from .fit_predict import fit, predict, set_threads
 from .identity import contents_of, fold_identity, read_spots
 from .inputs import PreparedInputs, prepare
 from .panels import open_panel
@@ -138,24 +131,15 @@ def _fit_and_predict(
     validation = open_cohort(dataset, task.fold.validation, panel, target, inputs)
     event("stage", {"stage": "compile, up to two minutes, and fit" if context.compiled else "fit"})
     start = time.perf_counter()
-    method.fit(train, validation if len(validation) else None, context)
+    fit(method, train, validation, context)
     fitted = time.perf_counter()
-    if method.genes != panel.genes:
-        raise MethodError(f"{method.name} must set self.genes to the cohort's genes in fit(), in their order.")
     event("stage", {"stage": "predict"})
     if isinstance(method, Oracle):  # marked as such in every table, and never ranked
         method.reveal(open_cohort(dataset, task.fold.test, panel, target, inputs))
     results = []
     for part in task.fold.test:
         sealed = seal(dataset.load(part.section), part, panel.genes, inputs)
-        prediction = np.asarray(method.predict(sealed))
-        where = f"{method.name} on section {part.section}"
-        if prediction.shape != (sealed.n_spots, len(panel.genes)):
-            raise MethodError(
-                f"{where}: expected predictions of shape {(sealed.n_spots, len(panel.genes))} (spots, genes), "
-                f"found {prediction.shape}."
-            )
-        results.append(SectionResult(sealed, clamp(prediction, where)))
+        results.append(SectionResult(sealed, predict(method, sealed)))
     predicted = time.perf_counter()
     gc.collect()
     return CellResult(
@@ -163,56 +147,6 @@ def _fit_and_predict(
         fit_seconds=fitted - start,
         predict_seconds=predicted - fitted,
         diagnostics=method.diagnostics(),
-    )
-
-
-def open_cohort(
-    dataset: Dataset,
-    parts: tuple[Part, ...],
-    panel: GenePanel,
-    target: Literal["counts", "proportion"],
-    inputs: PreparedInputs,
-) -> Cohort:
-    """The measured sections of one side of a fold; their targets are parts of one array."""
-    read: deque[tuple[SealedSection, NDArray[np.float32], NDArray[np.int64]]] = deque()
-    for part in parts:
-        section = dataset.load(part.section)
-        view = seal(section, part, panel.genes, inputs)
-        rows = slice(None) if view.rows is None else view.rows
-        read.append((view, target_values(section, panel.genes, target)[rows], section.library_size[rows]))
-    joint = np.empty((sum(view.n_spots for view, _, _ in read), len(panel.genes)), dtype=np.float32)
-    sections, start = [], 0
-    while read:  # each section's own array goes once it is copied
-        view, values, depth = read.popleft()
-        own = joint[start : start + view.n_spots]
-        own[:] = values
-        start += view.n_spots
-        known = {name: getattr(view, name) for name in SealedSection.__dataclass_fields__}
-        sections.append(MeasuredSection(**known, target=own, library_size=depth))
-    return Cohort(tuple(sections), panel.genes)
-
-
-def seal(section: Section, part: Part, genes: tuple[str, ...], inputs: PreparedInputs) -> SealedSection:
-    """What may be seen of a section whose expression is to be predicted: nothing of its counts, no other section's inputs."""
-    rows = part.rows(section.array_xy)
-
-    def take(values: NDArray[Any] | None) -> NDArray[Any] | None:
-        return None if values is None else np.array(values if rows is None else values[rows])
-
-    kept = range(section.n_spots) if rows is None else rows.tolist()
-    array_xy = take(section.array_xy)
-    assert array_xy is not None
-    return SealedSection(
-        id=section.id,
-        patient=section.patient,
-        genes=genes,
-        spots=tuple(section.spots[i] for i in kept),
-        array_xy=array_xy,
-        pixel_xy=take(section.pixel_xy),
-        microns_per_pixel=section.microns_per_pixel,
-        labels=None if section.labels is None else tuple(section.labels[i] for i in kept),
-        store=inputs.only(section.id),
-        rows=rows,
     )
 
 
@@ -255,12 +189,3 @@ def _peak_memory() -> float:
     """Largest resident size of this process so far, in MB."""
     unit = 1e6 if sys.platform == "darwin" else 1e3  # macOS counts bytes, Linux kilobytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def set_threads(threads: int) -> None:
-    """The number of CPU threads decides summation order, so it is fixed for a cell."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    if "torch" in sys.modules:
-        import torch
-
-        torch.set_num_threads(threads)

@@ -22,7 +22,7 @@ from ...errors import ConfigurationError, DataError, unknown
 from ...leaderboard.record import MethodRecord, Record
 from ...methods.registry import names as method_names
 from ...names import check_name
-from ..engine.cell import seal
+from ..engine.cohorts import seal
 from ..engine.describe import method_record
 from ..engine.identity import contents_of, identity_of, predicted_by
 from ..engine.inputs import PreparedInputs

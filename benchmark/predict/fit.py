@@ -12,11 +12,12 @@ from ...datasets.folds import Fold, Part
 from ...datasets.gene_names import check_gene_names
 from ...datasets.leaks import check_leaks, check_panel
 from ...datasets.registry import SectionInfo
-from ...errors import ConfigurationError, MethodError
+from ...errors import ConfigurationError
 from ...methods.machine import choose_precision, resolve_device
 from ...methods.method import FitContext
 from ...version import __version__
-from ..engine.cell import open_cohort
+from ..engine.cohorts import open_cohort
+from ..engine.fit_predict import fit
 from ..engine.identity import contents_of, identity_of, read_spots, trained_by
 from ..engine.inputs import Progress, prepare
 from ..engine.panels import open_panel
@@ -102,9 +103,7 @@ def fit_model(
         on_epoch=on_epoch,
     )
     method = resolved.spec.build()
-    method.fit(train, validation, context)
-    if method.genes != panel.genes:
-        raise MethodError(f"{method.name} must set self.genes to the cohort's genes in fit(), in their order.")
+    fit(method, train, validation, context)
     scales = sorted(s.microns_per_pixel for part in fold.train if (s := dataset.load(part.section)).microns_per_pixel)
     record = FitRecord(
         qbench=__version__,

@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ...datasets.cohort import SealedSection
 from ...datasets.hashing import canonical_hash, plain_sha256
 from ...errors import ConfigurationError, DataError, MethodError
 from ...files import write_text
@@ -92,10 +91,6 @@ class FittedModel:
     inputs: Inputs
     encoders: Mapping[str, EncoderSpec]
     hash: str
-
-    def predict(self, section: SealedSection) -> Any:
-        """See `Method.predict`."""
-        return self.method.predict(section)
 
 
 def read_fit(folder: Path) -> FitRecord:

@@ -18,11 +18,11 @@ from ...datasets.images import Image, open_image
 from ...datasets.patches import read_patches
 from ...datasets.scale import Stated, settle
 from ...datasets.slides.kind import image_hash
-from ...datasets.target import clamp, finite
 from ...datasets.tissue import overview
-from ...errors import ConfigurationError, DataError, MethodError
+from ...errors import ConfigurationError, DataError
 from ...methods.encoders.registry import EncoderSpec, Weights
 from ...version import __version__
+from ..engine.fit_predict import predict
 from ..engine.inputs import out_of_reach
 from .grid import Points, grid_points, listed_points, parse_length
 from .model import FittedModel, load_model
@@ -148,7 +148,7 @@ def _predict_windows(
     resumed = done = 0
     store = _WindowStore(model, image, window)
     # What weights of another repository predict is theirs to say, and may lie below 0.
-    as_stored = finite if model.record.target == "as trained" else clamp
+    clamped = model.record.target != "as trained"
     for number in range(total):
         rows = points.rows(number)
         if parts.path(number).is_file():
@@ -166,13 +166,7 @@ def _predict_windows(
                 labels=None,
                 store=store,
             )
-            prediction = np.asarray(model.predict(sealed))
-            if prediction.shape != (len(rows), len(sealed.genes)):
-                raise MethodError(
-                    f"{model.record.method}: expected predictions of shape {(len(rows), len(sealed.genes))}, found "
-                    f"{prediction.shape}."
-                )
-            parts.save(number, as_stored(prediction, f"{model.record.method} on the slide"))
+            parts.save(number, predict(model.method, sealed, clamped))
         done += len(rows)
         if progress is not None:
             progress("points", done, len(points))

@@ -18,7 +18,7 @@ from ...errors import ConfigurationError
 from ...methods.encoders.registry import EncoderSpec
 from ...methods.registry import MethodSpec, parse
 from ...names import path_part
-from ..engine.cell import open_cohort
+from ..engine.cohorts import open_cohort
 from ..engine.identity import contents_of, read_spots
 from ..engine.inputs import prepare
 from ..engine.panels import open_panel

@@ -10,33 +10,21 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ray import tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.stopper import Stopper
 
 from ...errors import QbenchError
-from ...methods.selection import to_minimise
-from ..engine.ray_session import adopt
+from .actor import run_trial
 from .board import Board
+from .scheduler import Here, PerFold
 from .state import Times
-from .trial import (
-    TrialResult,
-    TrialTask,
-    append_history,
-    disk_full,
-    read_history,
-    read_result,
-    run_apart,
-    write_history,
-    write_result,
-)
+from .trial import TrialTask, read_result, stopped_result, write_result
 
 RESTARTS = 3  # of a trial whose worker or process dies; it goes on from its checkpoint
-REDUCTION = 3  # ASHA keeps the best third at each rung
 
 
 @dataclass
@@ -45,153 +33,6 @@ class Problem:
 
     message: str = ""
     exit_code: int = 1
-
-
-def run_trial(config: Mapping[str, Any], tasks: Sequence[TrialTask], environment: Mapping[str, str]) -> None:
-    """The function that Tune runs in an actor: replay what is known of a trial, train the rest, report every epoch."""
-    import sys
-
-    adopt(environment)
-    vars(sys.modules["__main__"]).pop("__file__", None)  # else every trial's process would import Ray's worker script
-    task = tasks[config["trial"]]
-    history = read_history(task.folder)
-    done = read_result(task.folder)
-    best: float | None = None
-
-    def report(entry: Mapping[str, float], **more: Any) -> None:
-        nonlocal best
-        if f"validation_{task.select}" in entry:
-            value = to_minimise(dict(entry), task.select)
-            best = value if best is None else min(best, value)
-        tune.report({"trial": config["trial"], "epoch": int(entry["epoch"]), "figure": best, **more})
-
-    for entry in history:
-        report(entry, replayed=True)
-    if done is not None:
-        best = done.figure(task.select)
-        tune.report({"trial": config["trial"], "epoch": done.epochs, "figure": best, "ended": True, "replayed": True})
-        return
-    try:
-        task.folder.mkdir(parents=True, exist_ok=True)
-        write_history(task.folder, history)  # without a line that a kill cut short
-        _train(task, history, report)
-    except OSError as error:
-        if not disk_full(error):
-            raise
-        message = (
-            f"The disk is full ({task.folder}); free some space and run the same command again, it goes on from here."
-        )
-        tune.report({"trial": config["trial"], "epoch": 0, "problem": message, "exit_code": 1})
-
-
-def _train(task: TrialTask, history: list[dict[str, float]], report: Callable[..., None]) -> None:
-    before = history[-1]["seconds"] if history else 0.0
-    spent, resumed_at = 0.0, None
-    events = run_apart(task)
-    last: dict[str, float] = {"epoch": 0.0}
-    try:
-        for kind, values in events:
-            if kind == "began":
-                report(last, began=values["at"], seconds=0.0)
-            elif kind == "epoch":
-                spent = values["seconds"]
-                last = {**values, "seconds": before + spent}
-                if resumed_at is None:
-                    resumed_at = int(values["epoch"])
-                if values["epoch"] > len(history):
-                    append_history(task.folder, last)
-                    report(last, seconds=spent)
-            elif kind == "finished":
-                result = {k: values[k] for k in ("validation_mse", "validation_pcc", "epochs", "best_epoch")}
-                ended = _result(task, "finished", seconds=before + values["seconds"], **result)
-                write_result(task.folder, ended)
-                report({**last, **result, "epoch": ended.epochs}, seconds=values["seconds"], ended=True)
-            elif kind == "failed":
-                ended = _result(
-                    task, "failed", message=values["message"], epochs=int(last["epoch"]), seconds=before + spent
-                )
-                write_result(task.folder, ended)
-                report(last, seconds=spent, ended=True, failed=True)
-            else:
-                report(last, problem=values["message"], exit_code=values["exit_code"])
-    finally:
-        events.close()
-
-
-def _result(task: TrialTask, status: Literal["finished", "stopped", "failed"], **values: Any) -> TrialResult:
-    return TrialResult(fold=task.fold, number=task.number, settings=task.settings, status=status, **values)
-
-
-def stopped_result(task: TrialTask) -> TrialResult:
-    """The result of a trial that the scheduler stopped: its best epoch so far."""
-    history = read_history(task.folder)
-    best = min(history, key=lambda entry: to_minimise(entry, task.select))
-    return _result(
-        task,
-        "stopped",
-        validation_mse=best["validation_mse"],
-        validation_pcc=best["validation_pcc"],
-        epochs=len(history),
-        best_epoch=int(best["epoch"]),
-        seconds=history[-1]["seconds"],
-    )
-
-
-class PerFold(FIFOScheduler):
-    """First come, first served; with `asha` weak trials are stopped, each held against those of its own fold alone.
-
-    That is after a ninth and after a third of the epochs: a trial that trains on from there comes to its own end.
-    """
-
-    def __init__(
-        self, tasks: Sequence[TrialTask], asha: bool, most_epochs: int, on_stop: Callable[[TrialTask], None]
-    ) -> None:
-        super().__init__()
-        self._tasks, self._on_stop = tasks, _Here(on_stop)
-        first = max(1, most_epochs // REDUCTION**2)
-        self._last_rung = min(first * REDUCTION, most_epochs - 1)  # ASHA has more rungs, up to the last epoch
-        self._by_fold: dict[str, AsyncHyperBandScheduler] = {}
-        for fold in dict.fromkeys(task.fold for task in tasks) if asha else ():
-            self._by_fold[fold] = AsyncHyperBandScheduler(
-                time_attr="epoch",
-                metric="figure",
-                mode="min",
-                max_t=most_epochs + 1,  # the last epoch is the trial's own end
-                grace_period=first,
-                reduction_factor=REDUCTION,
-            )
-
-    def _of(self, trial: Any) -> AsyncHyperBandScheduler | None:
-        return self._by_fold.get(self._tasks[trial.config["trial"]].fold)
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        if (scheduler := self._of(trial)) is not None:
-            scheduler.on_trial_add(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        scheduler = self._of(trial)
-        if scheduler is None or result.get("figure") is None or result.get("ended") or "problem" in result:
-            return str(TrialScheduler.CONTINUE)
-        if result["epoch"] > self._last_rung:
-            return str(TrialScheduler.CONTINUE)
-        decision = str(scheduler.on_trial_result(tune_controller, trial, result))
-        if decision == TrialScheduler.STOP:
-            self._on_stop.value(self._tasks[trial.config["trial"]])
-        return decision
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        if (scheduler := self._of(trial)) is not None and result.get("figure") is not None:
-            scheduler.on_trial_complete(tune_controller, trial, result)
-
-
-class _Here:
-    """Something of this process alone; Tune writes copies of what it is given to disk, which need none of it."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __reduce__(self) -> tuple[type[_Here], tuple[None]]:
-        return _Here, (None,)
 
 
 class StopOnProblem(Stopper):
@@ -213,7 +54,7 @@ class _Watch(tune.Callback):
     """Passes what Tune learns on to the board, and keeps the clock."""
 
     def __init__(self, tasks: Sequence[TrialTask], board: Board) -> None:
-        self.tasks, self.board = tasks, _Here(board)
+        self.tasks, self.board = tasks, Here(board)
         self.began: float | None = None
         self.seconds: dict[int, float] = {}
 

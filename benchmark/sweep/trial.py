@@ -18,13 +18,13 @@ from ...errors import MethodError, QbenchError
 from ...files import write_text
 from ...methods.machine import resolve_device
 from ...methods.method import FitContext
-from ...methods.selection import validation_scores
+from ...methods.selection import to_minimise, validation_scores
 from ...names import path_part
-from ..engine.cell import set_threads
+from ..engine.fit_predict import fit, predict, set_threads
 from ..engine.process import Send, events
 from ..plugins import load_plugins
 from .space import Settings
-from .view import FoldView, open_view, sealed
+from .view import FoldView, open_view
 
 RESULT, HISTORY = "result.json", "history.jsonl"
 
@@ -102,6 +102,11 @@ def write_result(folder: Path, result: TrialResult) -> None:
         left.unlink()
 
 
+def ended_as(task: TrialTask, status: Literal["finished", "stopped", "failed"], **values: Any) -> TrialResult:
+    """The result of a trial that ended so."""
+    return TrialResult(fold=task.fold, number=task.number, settings=task.settings, status=status, **values)
+
+
 def read_history(folder: Path) -> list[dict[str, float]]:
     """What the trial reported, an entry an epoch; a last line that a kill cut short is dropped."""
     try:
@@ -126,6 +131,21 @@ def write_history(folder: Path, history: list[dict[str, float]]) -> None:
 def append_history(folder: Path, entry: Mapping[str, float]) -> None:
     with (folder / HISTORY).open("a", encoding="utf-8") as file:
         file.write(json.dumps(dict(entry)) + "\n")
+
+
+def stopped_result(task: TrialTask) -> TrialResult:
+    """The result of a trial that the scheduler stopped: its best epoch so far."""
+    history = read_history(task.folder)
+    best = min(history, key=lambda entry: to_minimise(entry, task.select))
+    return ended_as(
+        task,
+        "stopped",
+        validation_mse=best["validation_mse"],
+        validation_pcc=best["validation_pcc"],
+        epochs=len(history),
+        best_epoch=int(best["epoch"]),
+        seconds=history[-1]["seconds"],
+    )
 
 
 def run_apart(task: TrialTask) -> Generator[tuple[str, dict[str, Any]], None, None]:
@@ -200,15 +220,9 @@ def _train(task: TrialTask, send: Send) -> dict[str, Any]:
     )
     send("began", {"at": time.time()})
     start = time.perf_counter()
-    method.fit(train, validation, context)
+    fit(method, train, validation, context)
     seconds = time.perf_counter() - start - reporting
-    if method.genes != train.genes:
-        raise MethodError(f"{method.name} must set self.genes to the cohort's genes in fit(), in their order.")
-    predicted = np.concatenate([method.predict(sealed(section)) for section in validation.sections])
-    if predicted.shape != validation.target.shape or not np.isfinite(predicted).all():
-        raise MethodError(
-            f"{method.name}: expected finite predictions of shape {validation.target.shape} (spots, genes) on validation."
-        )
+    predicted = np.concatenate([predict(method, section, clamped=False) for section in validation.sections])
     return {
         **validation_scores(predicted, validation.target, validation.boundaries),
         "epochs": len(context.history),

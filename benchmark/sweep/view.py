@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
+from ...datasets.cohort import Cohort, MeasuredSection
 from ..engine.inputs import PreparedInputs, out_of_reach
 
 SIDES = ("train", "validation")
@@ -108,11 +108,6 @@ def write_view(folder: Path, cohorts: Mapping[str, Cohort], inputs: PreparedInpu
 def open_view(view: FoldView) -> tuple[Cohort, Cohort]:
     """The cohorts of a view, memory-mapped."""
     return _cohort(view, "train"), _cohort(view, "validation")
-
-
-def sealed(section: MeasuredSection) -> SealedSection:
-    """The same section without its target, for `predict`."""
-    return SealedSection(**{name: getattr(section, name) for name in SealedSection.__dataclass_fields__})
 
 
 def _cohort(view: FoldView, side: Literal["train", "validation"]) -> Cohort:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
+from ...datasets.cohort import Cohort, MeasuredSection
 
 
 class _Store:
@@ -52,8 +52,3 @@ def cohort(sections: int, spots: int, features: int, genes: int, patch_size: int
         ),
         names,
     )
-
-
-def seal(section: MeasuredSection) -> SealedSection:
-    """The section without its expression."""
-    return SealedSection(**{name: getattr(section, name) for name in SealedSection.__dataclass_fields__})

@@ -123,13 +123,13 @@ class HisToGene(Method):
         return np.asarray(out.float().cpu().numpy(), dtype=np.float32)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        from ..training import to_arrays
+        from ..network_arrays import to_arrays
 
         scaling = {} if self._scaling is None else {"image.mean": self._scaling.mean, "image.sd": self._scaling.sd}
         return {**to_arrays(self.network), **scaling}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        from ..training import from_arrays
+        from ..network_arrays import from_arrays
 
         state = dict(state)
         self._scaling = Scaling(state.pop("image.mean"), state.pop("image.sd")) if "image.mean" in state else None

@@ -49,12 +49,12 @@ class ImageMethod(Method):
         self.network = self._build(self._image.feature_count(backbone), backbone).to(context.device)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        from ..training import to_arrays
+        from ..network_arrays import to_arrays
 
         return {**to_arrays(self.network), **self._image.state()}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        from ..training import from_arrays
+        from ..network_arrays import from_arrays
         from .side import ImageSide
 
         state = dict(state)

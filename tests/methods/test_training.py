@@ -14,7 +14,8 @@ from qbench.methods.checkpoint import NAME
 from qbench.methods.images.sources import PatchSource, random_symmetry, symmetries
 from qbench.methods.memory import memory_named
 from qbench.methods.method import FitContext
-from qbench.methods.training import TrainingParameters, from_arrays, run, seeded, to_arrays
+from qbench.methods.network_arrays import from_arrays, to_arrays
+from qbench.methods.training import TrainingParameters, run, seeded
 from torch import Tensor, nn
 
 

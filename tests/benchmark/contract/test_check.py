@@ -148,6 +148,19 @@ class Undeclared(Ridge):
         train.patches()
 
 
+class Nosy(Ridge):
+    def predict(self, section: SealedSection) -> NDArray[np.float32]:
+        assert section.store is not None
+        section.store.features("c1", "")
+        return super().predict(section)
+
+
+class ListsGenes(Ridge):
+    def fit(self, train: Any, validation: Any, context: Any) -> None:
+        super().fit(train, validation, context)
+        self.genes = list(self.genes)  # type: ignore[assignment]
+
+
 class DividesByZero(Ridge):
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         values = super().predict(section)
@@ -200,10 +213,12 @@ def test_a_broken_promise_is_named_and_no_other(cls: type[Method], message: str)
 @pytest.mark.parametrize(
     ("cls", "message"),
     [
-        (WrongShape, r"expected an array of shape \(20, 24\) .* found \(24, 20\)"),
+        (WrongShape, r"expected predictions of shape \(20, 24\) .* found \(24, 20\)"),
         (WrongType, r"expected float32, found float64; end with .astype"),
-        (NotFinite, "1 values are not finite"),
+        (NotFinite, "expected finite predictions, found 1 that are not"),
         (ForgetsGenes, "set self.genes = train.genes"),
+        (Nosy, r"^The method asked for features of section c1 .* a section gives only its own inputs"),
+        (ListsGenes, "set self.genes = train.genes"),
         (Undeclared, r"raised ConfigurationError: It read patches, which it did not declare"),
     ],
 )

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 from qbench.benchmark.engine.ray_session import check_cluster
 from qbench.benchmark.sweep.final import choose
-from qbench.benchmark.sweep.search import PerFold
+from qbench.benchmark.sweep.scheduler import PerFold
 from qbench.benchmark.sweep.trial import TrialResult
 from qbench.errors import ConfigurationError
 

@@ -85,7 +85,7 @@ def test_the_plain_training_loop_trains_the_same_network(monkeypatch: pytest.Mon
             context = FitContext(max_epochs=4)
             method = described.cls(described.parameters)
             method.fit(cohort, None, context)
-            assert method.predict(simulated.seal(cohort.sections[0])).shape == (24, 6)
+            assert method.predict(cohort.sections[0].sealed()).shape == (24, 6)
             losses[side] = [epoch["loss"] for epoch in context.history]
     assert all(len(loss) == 4 and loss[-1] < loss[0] for loss in losses.values())
 

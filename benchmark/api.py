@@ -12,15 +12,17 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..datasets.section import Section
 from ..errors import unknown
 from ..methods.method import Method
+from .settings import RunSettings, read_settings, words
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -45,27 +47,36 @@ def load_section(dataset: Where, section: str, data_dir: Where | None = None) ->
     return open_dataset(str(dataset), None if data_dir is None else Path(data_dir), ArrayCache()).load(section)
 
 
-def run(
-    methods: str | Sequence[str],
-    dataset: Where = "demo",
-    *,
-    data_dir: Where | None = None,
-    protocol: str = "patient",
-    seeds: Sequence[int] = (0,),
-    out: Where = "runs",
-    quiet: bool = True,
-    **options: Any,
-) -> DataFrame:
+def _takes_settings(function: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
+    """Give `run` the settings of `qbench run` as arguments, with their defaults and words."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    names = list(RunSettings.model_fields)
+    first = [
+        inspect.Parameter("methods", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation="str | Sequence[str]"),
+        inspect.Parameter("dataset", inspect.Parameter.POSITIONAL_OR_KEYWORD, default="demo", annotation="str | Path"),
+    ]
+    rest = [
+        inspect.Parameter(name, keyword, default=field.default, annotation=field.annotation)
+        for name, field in RunSettings.model_fields.items()
+        if name not in ("methods", "dataset")
+    ]
+    quiet = inspect.Parameter("quiet", keyword, default=True, annotation="bool")
+    function.__signature__ = inspect.Signature([*first, *rest, quiet], return_annotation="DataFrame")  # type: ignore[attr-defined]
+    told = "\n".join(f"        {name}: {words(name)}" for name in names)
+    function.__doc__ = str(function.__doc__).replace("        SETTINGS", told)
+    return function
+
+
+@_takes_settings
+def run(methods: str | Sequence[str], dataset: Where = "demo", *, quiet: bool = True, **settings: Any) -> DataFrame:
     """Run methods under a protocol and return the leaderboard: a line a row, `pcc_hvg` and the like as columns.
 
     Spreads stand in columns of their own (`pcc_hvg_sd_patients`, `pcc_hvg_sd_seeds`); `rank` is empty for oracles and
-    for
-    rows with failed cells, whose number is in `failed`. Cells that are done are read, not run again.
+    for rows with failed cells, whose number is in `failed`. Cells that are done are read, not run again.
 
     Args:
-        methods: "qca,ridge", or a list; settings in brackets: "qca[alpha=0.5]". out: the runs folder.
-        quiet: say only what goes wrong. options: any other of `qbench run`, with underscores: `target="proportion"`,
-            `profile`, `encoder`, `sections`, `max_epochs`, `workers`, ...
+        SETTINGS
+        quiet: Say only what goes wrong.
 
     Raises:
         ConfigurationError: an unknown name or option. IntegrityError: a leak. DataError: files missing or damaged.
@@ -77,21 +88,12 @@ def run(
     from .engine.plan import make_plan
     from .engine.reporter import make_reporter
     from .engine.run import execute
-    from .settings import RunOptions, read_options
 
-    for name in options:
-        if name not in RunOptions.model_fields:
-            raise unknown("option of run", name, RunOptions.model_fields)
-    given = {
-        "methods": methods if isinstance(methods, str) else list(methods),
-        "dataset": str(dataset),
-        "data_dir": data_dir,
-        "protocol": protocol,
-        "seeds": list(seeds),
-        "out": out,
-        **options,
-    }
-    records = execute(make_plan(read_options(given, None)), make_reporter(quiet, verbose=False))
+    for name in settings:
+        if name not in RunSettings.model_fields:
+            raise unknown("option of run", name, RunSettings.model_fields)
+    given = {"methods": methods if isinstance(methods, str) else list(methods), "dataset": str(dataset), **settings}
+    records = execute(make_plan(read_settings(given)), make_reporter(quiet, verbose=False))
     return pd.read_csv(io.StringIO(tables_csv(summarise(records))))
 
 

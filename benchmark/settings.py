@@ -1,24 +1,39 @@
-"""What a run was asked for: command line over --config file over defaults, checked before anything starts."""
+"""What a run was asked for: each setting declared once, with its words, bounds, default and the commands that take it.
+
+The flags of the commands, the signature of `qbench.run`, the keys of a --config file and docs/settings.md follow from here.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ..datasets.target import TargetName
 from ..errors import ConfigurationError, short, unknown
-from ..methods.encoders.registry import DEFAULT, Weights, parse_weights
-from ..methods.registry import split_list
-from ..yaml_files import checked, read_yaml
+from ..methods.encoders.card import DEFAULT
+
+if TYPE_CHECKING:
+    from ..methods.encoders.registry import Weights
 
 MOST_SEED = 2**32 - 1  # what numpy's and torch's generators both take
+# The commands that take a setting are those that read it; all but `run` name their method, or have none.
+CELLS = ("run", "sweep", "ablate")
+TRAINING = (*CELLS, "fit")
+SPLITS = (*CELLS, "score", "protocol export")
+DATA = (*SPLITS, "fit")
 
 
-class RunOptions(BaseModel):
-    """Options of `qbench run`, by the names of the flags with underscores; the same names stand in a --config file.
+def setting(default: Any, description: str, commands: tuple[str, ...], short_flag: str = "", **bounds: Any) -> Any:
+    """A setting: its default, what it is, the commands that take it, a flag of one letter, and pydantic's bounds."""
+    extra: dict[str, Any] = {"commands": list(commands), "short_flag": short_flag}
+    return Field(default, description=description, json_schema_extra=extra, validate_default=True, **bounds)
+
+
+class RunSettings(BaseModel):
+    """Settings of `qbench run`, by the names of the flags with underscores; the same names stand in a --config file.
 
     Every path is made absolute here, and nowhere else, for cells and trials run in processes and on machines that were
     started in another folder.
@@ -26,30 +41,44 @@ class RunOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    methods: tuple[str, ...] = ()
-    dataset: str = "demo"
-    data_dir: Path | None = None
-    protocol: str = "patient"
-    allow_leaky: bool = False
-    target: TargetName = "counts"
-    sections: tuple[str, ...] = ()
-    no_images: bool = False
-    profile: Literal["fast", "paper"] = "fast"
-    encoder: str = DEFAULT
-    encoder_weights: tuple[str, ...] = ()
-    microns_per_pixel: float | None = Field(default=None, gt=0)
-    runtime: str = "auto"  # see methods.machine.choose_runtime
-    seeds: tuple[int, ...] = (0,)
-    max_epochs: int | None = Field(default=None, ge=1)
-    select: Literal["mse", "pcc"] = "mse"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    workers: int | None = Field(default=None, ge=1)
-    ray_address: str | None = None
-    out: Path = Field(default=Path("runs"), validate_default=True)
-    keep_models: bool = True
-    retry_failed: bool = False
-    plugin: tuple[str, ...] = ()
+    methods: tuple[str, ...] = setting(
+        (), 'Methods, with settings in brackets: qca,"bleep[k=20]"; may be repeated.', ("run",), "-m"
+    )
+    dataset: str = setting("demo", "demo, her2st, or a card of your own (NAME or FILE.yaml)", DATA)
+    data_dir: Path | None = setting(None, "Folder of the dataset's files; else the environment's QBENCH_DATA.", DATA)
+    protocol: str = setting("patient", "patient, section, histogene32, spared, or FILE.yaml", SPLITS)
+    allow_leaky: bool = setting(
+        False, "Run a protocol in which one patient stands on both sides; it gets its own table.", SPLITS
+    )
+    target: Literal["counts", "proportion"] = setting(
+        "counts", "counts (log1p of integer counts) or proportion (per 10,000, log1p)", DATA
+    )
+    sections: tuple[str, ...] = setting((), "Only these sections, by id.", DATA)
+    no_images: bool = setting(False, "Every section that has counts, for methods that need no image.", SPLITS)
+    profile: Literal["fast", "paper"] = setting(
+        "fast", "fast (frozen shared features) or paper (as published)", (*TRAINING, "score")
+    )
+    encoder: str = setting(DEFAULT, "Image encoder: a name of 'qbench list encoders', or any timm name", TRAINING)
+    encoder_weights: tuple[str, ...] = setting((), "NAME=FILE (repeatable), or random.", TRAINING)
+    microns_per_pixel: float | None = setting(
+        None, "Resample patches to this size; native pixels without it.", TRAINING, gt=0
+    )
+    runtime: str = setting(
+        "auto", "auto, eager, compiled or openvino; ':fp32' or ':bf16' behind it fixes the encoder's dtype", TRAINING
+    )
+    seeds: tuple[int, ...] = setting((0,), f"Seeds, each from 0 to {MOST_SEED}", TRAINING)
+    max_epochs: int | None = setting(None, "An upper bound on every method's epochs.", TRAINING, ge=1)
+    select: Literal["mse", "pcc"] = setting("mse", "What early stopping watches on validation: mse or pcc", TRAINING)
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "auto, cpu or cuda", TRAINING)
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", "Of training: fp32, bf16, or auto (bf16 for paper profiles on a GPU)", TRAINING
+    )
+    workers: int | None = setting(None, "Cells at once, through Ray; one thread each.", ("run", "ablate"), ge=1)
+    ray_address: str | None = setting(None, "Run the cells on this Ray cluster.", CELLS)
+    out: Path = setting(Path("runs"), "The runs folder", (*CELLS, "score"))
+    keep_models: bool = setting(True, "Whether cells keep their fitted model.", CELLS)
+    retry_failed: bool = setting(False, "Run cells again that failed before.", CELLS)
+    plugin: tuple[str, ...] = setting((), "A method of your own: FILE.py:Class or package.module:Class.", TRAINING)
 
     @field_validator("methods", "sections", "seeds", "encoder_weights", "plugin", mode="before")
     @classmethod
@@ -58,6 +87,8 @@ class RunOptions(BaseModel):
         if isinstance(value, str | int):
             value = [value]
         if isinstance(value, list | tuple):
+            from ..methods.registry import split_list
+
             return tuple(part for item in value for part in (split_list(item) if isinstance(item, str) else [item]))
         return value
 
@@ -100,7 +131,68 @@ class RunOptions(BaseModel):
     @property
     def weights(self) -> dict[str, Weights]:
         """`--encoder-weights` by the name of the encoder."""
+        from ..methods.encoders.registry import parse_weights
+
         return parse_weights(self.encoder_weights)
+
+
+class SweepSettings(BaseModel):
+    """Settings of `qbench sweep` beside those of a run, by the names of the flags."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    space: Path | None = setting(None, "YAML of what to search; else the method's own.", ("sweep",))
+    samples: int | None = setting(None, "Points to draw for each fold; 8 without it.", ("sweep",), ge=1, le=100_000)
+    search: Literal["random", "grid"] = setting("random", "random or grid", ("sweep",))
+    scheduler: Literal["asha", "fifo"] = setting("asha", "asha (stops weak trials) or fifo", ("sweep",))
+    gpus_per_trial: Literal["auto"] | float = setting(
+        "auto", "auto (an equal share where there are GPUs) or a number", ("sweep",)
+    )
+    cpus_per_trial: float = setting(1.0, "CPUs, and threads, of a trial", ("sweep",), gt=0)
+    concurrent: int | None = setting(None, "Most trials at once.", ("sweep",), ge=1)
+    new: bool = setting(False, "Start afresh where another sweep, or this one, stands.", ("sweep",))
+
+
+class ReadingsSettings(BaseModel):
+    """Settings of `qbench ablate --readings` beside those of a run, by the names of the flags."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    samples: int | None = setting(
+        None, "Of --readings: combinations to draw; all where they are few.", ("ablate",), ge=1, le=100_000
+    )
+    claims: int = setting(2, "Of --readings: combinations whose tables are measured", ("ablate",), ge=0, le=1_000)
+    new: bool = setting(False, "Of --readings: start afresh where another search of readings stands.", ("ablate",))
+
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def commands(model: type[BaseModel], name: str) -> list[str]:
+    """The commands that take a setting."""
+    extra = model.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict), "every field of the settings is made by `setting`"
+    found = extra["commands"]
+    assert isinstance(found, list)
+    return [str(command) for command in found]
+
+
+def words(name: str, model: type[BaseModel] = RunSettings) -> str:
+    """What a setting is, with its default where there is one to tell."""
+    field = model.model_fields[name]
+    text = str(field.description)
+    return text if text.endswith(".") else f"{text}; default {written(field.default)}."
+
+
+def written(value: Any) -> str:
+    """A default as the command line takes it."""
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def absolute(path: str) -> str:
@@ -114,12 +206,19 @@ def absolute(path: str) -> str:
     return str(Path(os.path.expanduser(path)).absolute())
 
 
-def read_options(given: dict[str, Any], config: Path | None) -> RunOptions:
-    """Merge what was given on the command line (None = not given) over a YAML file over the defaults.
+def read_settings(given: Mapping[str, Any], config: Path | None = None) -> RunSettings:
+    """The settings of a run; see `read_as`."""
+    return read_as(RunSettings, given, config, "run")
+
+
+def read_as(model: type[Settings], given: Mapping[str, Any], config: Path | None, command: str) -> Settings:
+    """Merge what was given on a command's line (None = not given) over a YAML file over the defaults.
 
     Raises:
         ConfigurationError: an unknown key, or a value of the wrong kind; names the flag, or the key and the file.
     """
+    from ..yaml_files import checked, read_yaml
+
     values: dict[str, Any] = {}
     if config is not None:
         read = read_yaml(config, "YAML options")
@@ -127,10 +226,8 @@ def read_options(given: dict[str, Any], config: Path | None) -> RunOptions:
             raise ConfigurationError(f"Expected a mapping of options in {config}, found {type(read).__name__}.")
         for key, value in read.items():
             name = str(key).replace("-", "_")
-            if name not in RunOptions.model_fields:
-                raise unknown(
-                    f"option in {config.name}", str(key), [f.replace("_", "-") for f in RunOptions.model_fields]
-                )
+            if name not in model.model_fields:
+                raise unknown(f"option in {config.name}", str(key), [f.replace("_", "-") for f in model.model_fields])
             values[name] = value
     stated = {key: value for key, value in given.items() if value not in (None, [], ())}
 
@@ -139,4 +236,4 @@ def read_options(given: dict[str, Any], config: Path | None) -> RunOptions:
         flag = option.replace("_", "-")
         return f"{flag} in {config}" if config is not None and option not in stated else f"--{flag}"
 
-    return checked(RunOptions, {**values, **stated}, place, "'qbench run --help'")
+    return checked(model, {**values, **stated}, place, f"'qbench {command} --help'")

@@ -14,7 +14,7 @@ from qbench import registries
 from qbench.benchmark.cli.entry import app
 from qbench.benchmark.engine.plan import make_plan
 from qbench.benchmark.scoring.plugin_metrics import METRICS, left_out, load_metric, metrics
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.datasets import registry as datasets
 from qbench.datasets.cache import ArrayCache
 from qbench.errors import ConfigurationError
@@ -211,7 +211,7 @@ def test_the_names_that_a_run_uses_are_said_where_another_package_claims_them(si
         write_h5ad(tmp_path / f"S{i}.h5ad", counts(seed=i), spatial=grid())
     sections = [{"id": f"S{i}", "patient": f"P{i}", "file": f"S{i}.h5ad"} for i in range(3)]
     path = write_card(tmp_path / "mine.yaml", "h5ad", sections)
-    options = RunOptions(methods=("mean",), dataset=str(path), no_images=True, out=tmp_path / "runs")
+    options = RunSettings(methods=("mean",), dataset=str(path), no_images=True, out=tmp_path / "runs")
     site.module("broken_package", BROKEN)
     names = {registry.group: {SHIPPED[registry.kind]: "broken_package:thing"} for registry in REGISTRIES}
     site.package("broken-package", {**names, "qbench.methods": {"mean": "broken_package:M", "qca": "broken_package:Q"}})

@@ -7,7 +7,6 @@ import pytest
 from .support.places import ROOT
 from .support.walls import LONGEST, circles, faults
 
-
 LARGE = ("datasets/fetch.py", "datasets/her2st.py")  # being parted
 
 

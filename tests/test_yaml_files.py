@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 from qbench.benchmark.cli.entry import app
-from qbench.benchmark.settings import RunOptions, read_options
+from qbench.benchmark.settings import RunSettings, SweepSettings, read_settings
 from qbench.benchmark.sweep.ablation import Ablation
 from qbench.benchmark.sweep.space import Space, read_space
-from qbench.benchmark.sweep.state import SweepOptions
 from qbench.datasets.protocol import ProtocolFile, read_protocol
 from qbench.datasets.registry import DatasetCard, card
 from qbench.errors import ConfigurationError, short, unknown
@@ -46,7 +45,7 @@ UNREADABLE = {
 READERS = {
     "a dataset's card": lambda path: card(str(path)),
     "a protocol": lambda path: read_protocol(str(path)),
-    "YAML options": lambda path: read_options({}, path),
+    "YAML options": lambda path: read_settings({}, path),
     "a space": lambda path: read_space(parse("qca"), path),
 }
 
@@ -221,7 +220,7 @@ def test_a_wrong_option_of_a_sweep_is_one_short_sentence(arguments: list[str], w
 
 
 @pytest.mark.parametrize(
-    "model", [RunOptions, SweepOptions, DatasetCard, ProtocolFile, Space, Ablation, Reported, MethodCard, EncoderCard]
+    "model", [RunSettings, SweepSettings, DatasetCard, ProtocolFile, Space, Ablation, Reported, MethodCard, EncoderCard]
 )
 @pytest.mark.parametrize("value", ["?", -1, 0.5, None, [], ["?"], {}, {"?": 1}, [[{}]], True, "x" * 10_000])
 def test_no_text_of_pydantic_reaches_a_user(model: type[BaseModel], value: object) -> None:

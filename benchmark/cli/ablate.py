@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...errors import ConfigurationError
+from ..settings import ReadingsSettings, RunSettings
 from . import flags
 
 if TYPE_CHECKING:
@@ -30,41 +30,15 @@ def add(app: typer.Typer) -> None:
     app.command("ablate", epilog=EPILOG)(ablate)
 
 
+@flags.taking("ablate")
 def ablate(
+    *,
     method: Annotated[str, typer.Argument(help="The method whose paper's ablations are measured: qca.")],
     readings: Annotated[
         bool, typer.Option("--readings", help="Search the readings of what the paper leaves open, on validation sides.")
     ] = False,
-    samples: Annotated[
-        int | None, typer.Option("--samples", help="Of --readings: combinations to draw; all where they are few.")
-    ] = None,
-    claims: Annotated[
-        int | None, typer.Option("--claims", help="Of --readings: combinations whose tables are measured, default 2.")
-    ] = None,
-    new: Annotated[
-        bool, typer.Option("--new", help="Of --readings: start afresh where another search of readings stands.")
-    ] = False,
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    protocol: flags.ProtocolName = None,
-    allow_leaky: flags.AllowLeaky = None,
-    target: flags.Target = None,
-    sections: flags.Sections = None,
-    profile: flags.Profile = None,
-    encoder: flags.Encoder = None,
-    encoder_weights: flags.EncoderWeights = None,
-    microns_per_pixel: flags.MicronsPerPixel = None,
-    runtime: flags.Runtime = None,
-    seeds: flags.Seeds = None,
-    max_epochs: flags.MaxEpochs = None,
-    select: flags.Select = None,
-    device: flags.Device = None,
-    precision: flags.Precision = None,
-    workers: flags.Workers = None,
-    ray_address: flags.RayAddress = None,
-    out: flags.Out = None,
-    plugin: flags.Plugin = None,
-    config: flags.Config = None,
+    wanted: ReadingsSettings,
+    settings: RunSettings,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
     verbose: flags.Verbose = False,
@@ -73,22 +47,14 @@ def ablate(
     from rich.console import Console
 
     from ..engine.reporter import make_reporter
-    from ..settings import read_options
     from ..sweep.ablation import as_dict, run_ablation
 
-    given = {
-        "dataset": dataset, "data_dir": data_dir, "protocol": protocol, "allow_leaky": allow_leaky, "target": target,
-        "sections": sections, "profile": profile, "encoder": encoder, "encoder_weights": encoder_weights,
-        "microns_per_pixel": microns_per_pixel, "runtime": runtime, "seeds": seeds, "max_epochs": max_epochs,
-        "select": select, "device": device, "precision": precision, "workers": workers, "ray_address": ray_address,
-        "out": out, "plugin": plugin,
-    }  # fmt: skip
     if readings:
-        _search(method, given, config, {"samples": samples, "claims": claims, "new": new}, as_json, quiet, verbose)
+        _search(method, settings, wanted, as_json, quiet, verbose)
         return
-    if samples is not None or claims is not None or new:
+    if wanted != ReadingsSettings():
         raise ConfigurationError("--samples, --claims and --new belong to --readings; add that, or leave them out.")
-    done = run_ablation(method, read_options(given, config), make_reporter(quiet or as_json, verbose))
+    done = run_ablation(method, settings, make_reporter(quiet or as_json, verbose))
     if as_json:
         print(json.dumps(as_dict(done), indent=1))
     else:
@@ -98,33 +64,19 @@ def ablate(
 
 
 def _search(
-    method: str,
-    given: dict[str, Any],
-    config: Path | None,
-    wanted: dict[str, Any],
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    method: str, settings: RunSettings, wanted: ReadingsSettings, as_json: bool, quiet: bool, verbose: bool
 ) -> None:
     from rich.console import Console
 
-    from ...yaml_files import checked
     from ..engine.reporter import make_reporter
-    from ..settings import read_options
     from ..sweep.readings_report import as_dict, write_readings
-    from ..sweep.readings_run import ReadingsOptions, run_readings
+    from ..sweep.readings_run import run_readings
 
-    options = checked(
-        ReadingsOptions,
-        {name: value for name, value in wanted.items() if value is not None},
-        lambda where: f"--{where[0]}",
-        "'qbench ablate --help'",
-    )
     quiet = quiet or as_json
     measured = run_readings(
         method,
-        read_options(given, config),
-        options,
+        settings,
+        wanted,
         Console(stderr=True, highlight=False),
         make_reporter(quiet, verbose),
         quiet=quiet,

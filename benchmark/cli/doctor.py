@@ -130,7 +130,8 @@ def _openvino() -> Finding:
 
 
 def _encoder(name: str | None) -> Finding:
-    from ...methods.encoders.registry import DEFAULT, resolve
+    from ...methods.encoders.card import DEFAULT
+    from ...methods.encoders.registry import resolve
 
     name = name or DEFAULT
     try:

@@ -1,79 +1,100 @@
-"""Flags that several commands share, declared once."""
+"""The flags of the commands: those of settings follow from the settings, others that several commands share stand here."""
 
 from __future__ import annotations
 
+import inspect
+import typing
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from types import UnionType
+from typing import Annotated, Any, Union
 
 import typer
+from pydantic import BaseModel
 
-Methods = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--methods", "-m", help='Methods, with settings in brackets: [bold]qca,"bleep\\[k=20]"[/bold]; may be repeated.'
-    ),
-]
-Dataset = Annotated[
-    str | None, typer.Option("--dataset", help="demo (default), her2st, or a card of your own (NAME or FILE.yaml).")
-]
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Folder of the dataset's files; else the environment's QBENCH_DATA.")
-]
-ProtocolName = Annotated[
-    str | None, typer.Option("--protocol", help="patient (default), section, histogene32, spared, or FILE.yaml.")
-]
-AllowLeaky = Annotated[
-    bool | None,
-    typer.Option(
-        "--allow-leaky", help="Run a protocol in which one patient stands on both sides; it gets its own table."
-    ),
-]
-Target = Annotated[
-    str | None,
-    typer.Option("--target", help="counts (log1p of integer counts, default) or proportion (per 10,000, log1p)."),
-]
-Sections = Annotated[list[str] | None, typer.Option("--sections", help="Only these sections, by id.")]
-NoImages = Annotated[
-    bool | None, typer.Option("--no-images", help="Every section that has counts, for methods that need no image.")
-]
-Profile = Annotated[
-    str | None, typer.Option("--profile", help="fast (frozen shared features, default) or paper (as published).")
-]
-Encoder = Annotated[
-    str | None, typer.Option("--encoder", help="Image encoder: efficientnet_lite0 (default), or any timm name.")
-]
-EncoderWeights = Annotated[
-    list[str] | None,
-    typer.Option("--encoder-weights", help="NAME=FILE (repeatable), or random.", metavar="NAME=FILE|random"),
-]
-MicronsPerPixel = Annotated[
-    float | None, typer.Option("--microns-per-pixel", help="Resample patches to this size; native pixels by default.")
-]
-Runtime = Annotated[
-    str | None,
-    typer.Option(
-        "--runtime", help="auto (default), eager, compiled or openvino; ':fp32' or ':bf16' fixes the encoder's dtype."
-    ),
-]
-Seeds = Annotated[list[str] | None, typer.Option("--seeds", help="Seeds, default 0.")]
-MaxEpochs = Annotated[int | None, typer.Option("--max-epochs", help="An upper bound on every method's epochs.")]
-Select = Annotated[
-    str | None, typer.Option("--select", help="What early stopping watches on validation: mse (default) or pcc.")
-]
-Device = Annotated[str | None, typer.Option("--device", help="auto (default), cpu or cuda.")]
-Precision = Annotated[
-    str | None, typer.Option("--precision", help="Of training: fp32, bf16, or auto (bf16 for paper profiles on a GPU).")
-]
-Workers = Annotated[int | None, typer.Option("--workers", help="Cells at once, through Ray; one thread each.")]
-RayAddress = Annotated[str | None, typer.Option("--ray-address", help="Run the cells on this Ray cluster.")]
+from ..settings import RunSettings, commands, read_as, words
+
+
+def option(name: str, model: type[BaseModel] = RunSettings) -> Any:
+    """The option of a setting: its flag, and its description with the default."""
+    field = model.model_fields[name]
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
+    more = [str(extra["short_flag"])] if extra["short_flag"] else []
+    metavar = "NAME=FILE|random" if name == "encoder_weights" else None
+    return typer.Option(flag(name, model), *more, help=words(name, model).replace("[", "\\["), metavar=metavar)
+
+
+def flag(name: str, model: type[BaseModel] = RunSettings) -> str:
+    """How a setting is written; one that holds unless it is switched off has a second form."""
+    own = "--" + name.replace("_", "-")
+    return f"{own}/--no-{own[2:]}" if model.model_fields[name].default is True else own
+
+
+def kind(name: str, model: type[BaseModel]) -> Any:
+    """The type in which typer reads a setting; whether a value is one of the allowed is for the settings to say."""
+    annotation = model.model_fields[name].annotation
+    if typing.get_origin(annotation) is tuple:
+        return list[str] | None
+    parts = typing.get_args(annotation) if typing.get_origin(annotation) in (Union, UnionType) else (annotation,)
+    own = [part for part in parts if part is not type(None)]
+    return own[0] | None if len(own) == 1 and own[0] in (bool, int, float, Path) else str | None
+
+
+def taking(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command whose parameters of settings are spread into an option for each setting that it takes.
+
+    The function gets the settings as one value each, with --config read where it takes those of a run.
+    """
+
+    def spread(function: Callable[..., None]) -> Callable[..., None]:
+        parameters: list[inspect.Parameter] = []
+        taken: dict[str, tuple[type[BaseModel], list[str]]] = {}
+        for parameter in inspect.signature(function, eval_str=True).parameters.values():
+            model = parameter.annotation
+            if not (isinstance(model, type) and issubclass(model, BaseModel)):
+                parameters.append(parameter)
+                continue
+            names = [name for name in model.model_fields if command in commands(model, name)]
+            taken[parameter.name] = (model, names)
+            hints: dict[str, Any] = {name: Annotated[kind(name, model), option(name, model)] for name in names}
+            if model is RunSettings:
+                hints["config"] = Config
+            parameters += [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
+                for name, hint in hints.items()
+            ]
+
+        def call(**values: Any) -> None:
+            for parameter, (model, names) in taken.items():
+                given = {name: values.pop(name) for name in names}
+                config = values.pop("config") if model is RunSettings else None
+                values[parameter] = read_as(model, given, config, command)
+            function(**values)
+
+        call.__name__, call.__doc__ = function.__name__, function.__doc__
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return call
+
+    return spread
+
+
+# Settings that other commands take one by one.
+Dataset = Annotated[str | None, option("dataset")]
+DataDir = Annotated[Path | None, option("data_dir")]
+Profile = Annotated[str | None, option("profile")]
+Encoder = Annotated[str | None, option("encoder")]
+EncoderWeights = Annotated[list[str] | None, option("encoder_weights")]
+Runtime = Annotated[str | None, option("runtime")]
+Device = Annotated[str | None, option("device")]
+Out = Annotated[Path | None, option("out")]
+Plugin = Annotated[list[str] | None, option("plugin")]
+
+Config = Annotated[Path | None, typer.Option("--config", help="YAML with the same names; the command line wins.")]
 Runs = Annotated[Path, typer.Argument(help="The runs folder.")]
 Reference = Annotated[str, typer.Option("--reference", help="The row that all others are compared with.")]
 Genes = Annotated[str | None, typer.Option("--genes", help="Genes to draw, with commas: PTPRF,TRAF4,ERBB2.")]
-Out = Annotated[Path | None, typer.Option("--out", help="The runs folder, default runs.")]
-Config = Annotated[Path | None, typer.Option("--config", help="YAML with the same names; the command line wins.")]
-Plugin = Annotated[
-    list[str] | None, typer.Option("--plugin", help="A method of your own: FILE.py:Class or package.module:Class.")
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what goes wrong.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more: every epoch.")]

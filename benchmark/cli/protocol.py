@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..settings import RunSettings
 from . import flags
 
 
@@ -18,26 +19,16 @@ def add(app: typer.Typer) -> None:
     app.add_typer(group, name="protocol")
 
 
+@flags.taking("protocol export")
 def export(
+    *,
     to: Annotated[Path, typer.Option("--to", help="Folder for folds.csv and panels.csv; made if missing.")],
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    protocol: flags.ProtocolName = None,
-    allow_leaky: flags.AllowLeaky = None,
-    target: flags.Target = None,
-    sections: flags.Sections = None,
-    no_images: flags.NoImages = None,
-    config: flags.Config = None,
+    settings: RunSettings,
 ) -> None:
     """Write folds.csv (section, spot, fold, role) and panels.csv (fold, gene, rank, HVG, HEG, MG)."""
     from ..external.export import export_protocol
-    from ..settings import read_options
 
-    given = {
-        "dataset": dataset, "data_dir": data_dir, "protocol": protocol, "allow_leaky": allow_leaky, "target": target,
-        "sections": sections, "no_images": no_images,
-    }  # fmt: skip
-    settled, notes, n_folds = export_protocol(read_options(given, config), to)
+    settled, notes, n_folds = export_protocol(settings, to)
     for note in notes:
         typer.echo(note, err=True)
     typer.echo(f"{to / 'folds.csv'} and {to / 'panels.csv'}: protocol {settled.name} ({settled.hash}), {n_folds} folds")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..settings import RunSettings
 from . import flags
 
 if TYPE_CHECKING:
@@ -29,36 +30,10 @@ def add(app: typer.Typer) -> None:
     app.command("run", epilog=EPILOG)(run)
 
 
+@flags.taking("run")
 def run(
-    methods: flags.Methods = None,
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    protocol: flags.ProtocolName = None,
-    allow_leaky: flags.AllowLeaky = None,
-    target: flags.Target = None,
-    sections: flags.Sections = None,
-    no_images: flags.NoImages = None,
-    profile: flags.Profile = None,
-    encoder: flags.Encoder = None,
-    encoder_weights: flags.EncoderWeights = None,
-    microns_per_pixel: flags.MicronsPerPixel = None,
-    runtime: flags.Runtime = None,
-    seeds: flags.Seeds = None,
-    max_epochs: flags.MaxEpochs = None,
-    select: flags.Select = None,
-    device: flags.Device = None,
-    precision: flags.Precision = None,
-    workers: flags.Workers = None,
-    ray_address: flags.RayAddress = None,
-    out: flags.Out = None,
-    keep_models: Annotated[
-        bool | None, typer.Option("--keep-models/--no-keep-models", help="Whether cells keep their fitted model.")
-    ] = None,
-    retry_failed: Annotated[
-        bool | None, typer.Option("--retry-failed", help="Run cells again that failed before.")
-    ] = None,
-    plugin: flags.Plugin = None,
-    config: flags.Config = None,
+    *,
+    settings: RunSettings,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, cell by cell, and stop.")] = False,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -71,16 +46,8 @@ def run(
     from ..engine.plan import make_plan
     from ..engine.reporter import make_reporter
     from ..engine.run import execute
-    from ..settings import read_options
 
-    given = {
-        "methods": methods, "dataset": dataset, "data_dir": data_dir, "protocol": protocol, "allow_leaky": allow_leaky,
-        "target": target, "sections": sections, "no_images": no_images, "profile": profile, "encoder": encoder,
-        "encoder_weights": encoder_weights, "microns_per_pixel": microns_per_pixel, "runtime": runtime, "seeds": seeds,
-        "max_epochs": max_epochs, "select": select, "device": device, "precision": precision, "workers": workers,
-        "ray_address": ray_address, "out": out, "keep_models": keep_models, "retry_failed": retry_failed, "plugin": plugin,
-    }  # fmt: skip
-    plan = make_plan(read_options(given, config))
+    plan = make_plan(settings)
     if dry_run:
         _print_plan(plan, as_json)
         return

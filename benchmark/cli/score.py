@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..settings import RunSettings
 from . import flags
 
 
@@ -19,7 +20,9 @@ def add(app: typer.Typer) -> None:
     )(score)
 
 
+@flags.taking("score")
 def score(
+    *,
     predictions: Annotated[
         Path, typer.Argument(help=".h5ad, or a table (section, spot, gene, prediction) as .csv or .parquet.")
     ],
@@ -30,16 +33,7 @@ def score(
             "--scale", help="What the numbers are: log1p (of the target), counts, or proportion (per 10,000)."
         ),
     ] = "log1p",
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    protocol: flags.ProtocolName = None,
-    allow_leaky: flags.AllowLeaky = None,
-    target: flags.Target = None,
-    sections: flags.Sections = None,
-    no_images: flags.NoImages = None,
-    profile: flags.Profile = None,
-    out: flags.Out = None,
-    config: flags.Config = None,
+    settings: RunSettings,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -50,17 +44,11 @@ def score(
     from ...leaderboard.stored import folders_by_cell
     from ...leaderboard.summarise import summarise
     from ..external.score import score_predictions
-    from ..settings import read_options
 
-    given = {
-        "dataset": dataset, "data_dir": data_dir, "protocol": protocol, "allow_leaky": allow_leaky, "target": target,
-        "sections": sections, "no_images": no_images, "profile": profile, "out": out,
-    }  # fmt: skip
-    options = read_options(given, config)
-    records, notes = score_predictions(predictions, name or predictions.name.split(".")[0], scale, options)
+    records, notes = score_predictions(predictions, name or predictions.name.split(".")[0], scale, settings)
     # Beside what else was run on the same protocol and track, for that is what the row is compared with.
     first = records[0]
-    stored = find_records(options.out)
+    stored = find_records(settings.out)
     beside = [r for _, r in stored if (r.protocol.hash, r.track) == (first.protocol.hash, first.track)]
     tables = summarise(beside)
     if as_json:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..settings import RunSettings, SweepSettings
 from . import flags
 
 EPILOG = """Examples:
@@ -24,44 +24,15 @@ A killed sweep goes on where it was when the same command is given again."""
 
 
 def add(app: typer.Typer) -> None:
-    app.command("sweep", epilog=EPILOG)(sweep)
+    app.command("sweep", epilog=EPILOG)(search)
 
 
-def sweep(
+@flags.taking("sweep")
+def search(
+    *,
     method: Annotated[str, typer.Argument(help="The method to tune; settings in brackets stay fixed.")],
-    space: Annotated[
-        Path | None, typer.Option("--space", help="YAML of what to search; else the method's own.")
-    ] = None,
-    samples: Annotated[int | None, typer.Option("--samples", help="Points to draw for each fold, default 8.")] = None,
-    search: Annotated[str, typer.Option("--search", help="random (default) or grid.")] = "random",
-    scheduler: Annotated[str, typer.Option("--scheduler", help="asha (default, stops weak trials) or fifo.")] = "asha",
-    gpus_per_trial: Annotated[
-        str, typer.Option("--gpus-per-trial", help="auto (default: an equal share where there are GPUs) or a number.")
-    ] = "auto",
-    cpus_per_trial: Annotated[float, typer.Option("--cpus-per-trial", help="CPUs, and threads, of a trial.")] = 1.0,
-    concurrent: Annotated[int | None, typer.Option("--concurrent", help="Most trials at once.")] = None,
-    new: Annotated[bool, typer.Option("--new", help="Start afresh where another sweep, or this one, stands.")] = False,
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    protocol: flags.ProtocolName = None,
-    allow_leaky: flags.AllowLeaky = None,
-    target: flags.Target = None,
-    sections: flags.Sections = None,
-    no_images: flags.NoImages = None,
-    profile: flags.Profile = None,
-    encoder: flags.Encoder = None,
-    encoder_weights: flags.EncoderWeights = None,
-    microns_per_pixel: flags.MicronsPerPixel = None,
-    runtime: flags.Runtime = None,
-    seeds: flags.Seeds = None,
-    max_epochs: flags.MaxEpochs = None,
-    select: flags.Select = None,
-    device: flags.Device = None,
-    precision: flags.Precision = None,
-    ray_address: flags.RayAddress = None,
-    out: flags.Out = None,
-    plugin: flags.Plugin = None,
-    config: flags.Config = None,
+    sweep: SweepSettings,
+    settings: RunSettings,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
     verbose: flags.Verbose = False,
@@ -71,27 +42,14 @@ def sweep(
 
     from ...leaderboard.terminal import print_tables
     from ..engine.reporter import make_reporter
-    from ..settings import read_options
     from ..sweep.report import as_dict, time_in_words, write_report
     from ..sweep.run import run_sweep
-    from ..sweep.state import read_sweep_options
 
-    given = {
-        "dataset": dataset, "data_dir": data_dir, "protocol": protocol, "allow_leaky": allow_leaky, "target": target,
-        "sections": sections, "no_images": no_images, "profile": profile, "encoder": encoder,
-        "encoder_weights": encoder_weights, "microns_per_pixel": microns_per_pixel, "runtime": runtime, "seeds": seeds,
-        "max_epochs": max_epochs, "select": select, "device": device, "precision": precision,
-        "ray_address": ray_address, "out": out, "plugin": plugin,
-    }  # fmt: skip
-    settings = {
-        "space": space, "samples": samples, "search": search, "scheduler": scheduler, "gpus_per_trial": gpus_per_trial,
-        "cpus_per_trial": cpus_per_trial, "concurrent": concurrent, "new": new,
-    }  # fmt: skip
     quiet = quiet or as_json
     done = run_sweep(
         method,
-        read_options(given, config),
-        read_sweep_options(settings),
+        settings,
+        sweep,
         Console(stderr=True, highlight=False),
         make_reporter(quiet, verbose),
         quiet=quiet,

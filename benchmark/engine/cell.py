@@ -46,7 +46,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
     event = event or (lambda _name, _values: None)
     set_threads(task.threads)
     cache = ArrayCache(task.cache)
-    dataset = open_dataset(task.dataset, task.data_dir, cache)
+    dataset = open_dataset(task.settings.dataset, task.settings.data_dir, cache)
     sections = sorted({part.section for part in task.fold.parts})
     spots = read_spots(dataset, sections, cache)
     patients = {info.id: info.patient for info in dataset.sections}
@@ -73,8 +73,8 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
             compiled=resolved.steps == "compiled",
             threads=task.threads,
             directory=work,
-            select=task.select,
-            max_epochs=task.max_epochs,
+            select=task.settings.select,
+            max_epochs=task.settings.max_epochs,
             backbone=resolved.backbone_weights,
             on_epoch=lambda epoch, metrics: bool(event("epoch", {"epoch": epoch, **metrics})),
         )
@@ -114,7 +114,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
                 "warnings": (*context.warnings, *result.warnings),
             }
         )
-        return write_cell(task.folder, record, result, context.history, method if task.keep_models else None)
+        return write_cell(task.folder, record, result, context.history, method if task.settings.keep_models else None)
 
 
 def _fit_and_predict(
@@ -153,7 +153,7 @@ def _fit_and_predict(
 def record_crash(task: CellTask, failure: Failure) -> Record:
     """The failed record of a cell whose process died before it could write one."""
     cache = ArrayCache(task.cache)
-    dataset = open_dataset(task.dataset, task.data_dir, cache)
+    dataset = open_dataset(task.settings.dataset, task.settings.data_dir, cache)
     resolved = _resolve(task)
     base = base_record(task, resolved, dataset, open_panel(dataset, task.fold, cache), datetime.now(UTC))
     return write_cell(task.folder, base.model_copy(update={"failure": failure}), None, [])
@@ -161,10 +161,7 @@ def record_crash(task: CellTask, failure: Failure) -> Record:
 
 def _resolve(task: CellTask) -> ResolvedMethod:
     """The cell's method, as the plan resolved it."""
-    resolved = resolve_method(
-        task.method, task.profile, task.encoder, task.weights, task.runtime, task.device, task.plugins
-    )
-    return resolved.stepping(task.steps)
+    return resolve_method(task.method, task.settings, task.device).stepping(task.steps)
 
 
 def _failed(error: BaseException, before: float) -> dict[str, Any]:

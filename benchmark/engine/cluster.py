@@ -17,7 +17,7 @@ from typing import Any
 from ...errors import ConfigurationError, QbenchError
 from ...leaderboard.record import Failure, Record
 from ...version import __version__
-from ..settings import RunOptions
+from ..settings import RunSettings
 from .cell import record_crash
 from .ray_session import RaySession, adopt, ray_session, shared_environment
 from .reporter import Reporter
@@ -28,7 +28,7 @@ ATTEMPTS = 2  # a cell that takes two workers down is recorded as failed
 PATIENCE = 30.0  # seconds without any worker before the user is told why nothing happens
 
 
-def run_on_ray(tasks: Sequence[CellTask], options: RunOptions, reporter: Reporter) -> dict[str, Record]:
+def run_on_ray(tasks: Sequence[CellTask], options: RunSettings, reporter: Reporter) -> dict[str, Record]:
     """Run cells on `--workers` processes of this machine, or on the cluster at `--ray-address`.
 
     A cell whose worker or process dies is run once more; after the second time it is recorded as failed.
@@ -81,7 +81,9 @@ class CellHost:
 class _Crew:
     """The workers, and which cell is where."""
 
-    def __init__(self, session: RaySession, tasks: Sequence[CellTask], options: RunOptions, reporter: Reporter) -> None:
+    def __init__(
+        self, session: RaySession, tasks: Sequence[CellTask], options: RunSettings, reporter: Reporter
+    ) -> None:
         self._session, self._options, self._reporter = session, options, reporter
         self._waiting = deque(tasks)
         self._attempts: Counter[str] = Counter()

@@ -31,9 +31,7 @@ def outdated(record: Record) -> list[str]:
         ConfigurationError: a method, encoder or dataset that does not exist any more.
     """
     options = options_of(record, None, (), None, (), Path("runs")).model_copy(update={"runtime": "auto"})
-    resolved = resolve_method(
-        record.method.label, options.profile, options.encoder, options.weights, "auto", options.device
-    )
+    resolved = resolve_method(record.method.label, options, options.device)
     dataset = card(record.protocol.dataset)
     today = {
         **trained_by(resolved, options, patch_of(options), options.precision, record.seed),

@@ -21,7 +21,7 @@ from ...leaderboard.record import PatchRecord
 from ...methods import machine, scaling
 from ..scoring import metrics as score
 from ..scoring.plugin_metrics import metrics
-from ..settings import RunOptions
+from ..settings import RunSettings
 from .resolve import ResolvedMethod
 
 Spots = Mapping[str, SectionSpots]
@@ -42,7 +42,7 @@ def contents_of(spots: Spots) -> dict[str, str]:
 
 
 def trained_by(
-    resolved: ResolvedMethod, options: RunOptions, patch: PatchRecord, precision: str, seed: int
+    resolved: ResolvedMethod, options: RunSettings, patch: PatchRecord, precision: str, seed: int
 ) -> dict[str, Any]:
     """A method that is trained here: with its parameters and weights, what it reads, and how it is trained."""
     return {

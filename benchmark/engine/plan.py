@@ -18,7 +18,7 @@ from ...leaderboard.record import PatchRecord, Record
 from ...methods.machine import choose_precision, resolve_device
 from ...methods.registry import names as method_names
 from ..scoring.plugin_metrics import left_out
-from ..settings import RunOptions
+from ..settings import RunSettings
 from .changes import differences
 from .identity import identity_on, trained_by
 from .resolve import ResolvedMethod, refused_claims, resolve_method
@@ -43,7 +43,7 @@ class PlannedCell:
 class Ground:
     """What all cells of a run stand on: its options, the data, the protocol on them, and what computes."""
 
-    options: RunOptions
+    options: RunSettings
     dataset: Dataset
     settled: Settled
     device: str
@@ -57,7 +57,7 @@ class Ground:
         Raises:
             ConfigurationError: see `resolve_method`.
         """
-        return self.stepping(_resolve(text, self.options, self.device))
+        return self.stepping(resolve_method(text, self.options, self.device))
 
     def stepping(self, resolved: ResolvedMethod) -> ResolvedMethod:
         """A resolved method with its training steps run as the folds of this protocol want it."""
@@ -78,27 +78,17 @@ class Ground:
             cell=canonical_hash(identity),
             identity=identity,
             method=resolved.spec.label,
-            profile=options.profile,
-            plugins=options.plugin,
-            dataset=options.dataset,
-            data_dir=options.data_dir,
+            settings=options,
             cache=self.cache.root,
-            runs=options.out,
             protocol=protocol,
             leaky=self.settled.leaky,
             fold=fold,
-            encoder=options.encoder,
-            weights=options.weights,
-            runtime=options.runtime,
             patch=patch,
             seed=seed,
-            select=options.select,
-            max_epochs=options.max_epochs,
             device=self.device,
             precision=self.precision,
             steps=resolved.steps,
             threads=1 if options.workers or options.ray_address else available_cores(),
-            keep_models=options.keep_models,
         )
 
     def tasks(self, resolved: ResolvedMethod, folds: Sequence[Fold]) -> list[CellTask]:
@@ -117,7 +107,7 @@ class Plan:
     """A run before it starts."""
 
     ground: Ground
-    options: RunOptions
+    options: RunSettings
     methods: tuple[ResolvedMethod, ...]
     cells: tuple[PlannedCell, ...]
     notes: tuple[str, ...]
@@ -140,7 +130,7 @@ class Plan:
         return [cell for cell in self.cells if cell.state == "to do" or (again and cell.state == "failed")]
 
 
-def make_plan(options: RunOptions) -> Plan:
+def make_plan(options: RunSettings) -> Plan:
     """Resolve everything that a run names, and look up which cells are done; imports no torch."""
     if not options.methods:
         raise ConfigurationError(
@@ -150,7 +140,7 @@ def make_plan(options: RunOptions) -> Plan:
     device = resolve_device(options.device)
     methods: dict[str, ResolvedMethod] = {}
     for text in options.methods:
-        resolved = _resolve(text, options, device)
+        resolved = resolve_method(text, options, device)
         methods.setdefault(resolved.spec.label, resolved)
     if options.no_images:
         blind = [m.spec.label for m in methods.values() if m.inputs.image]
@@ -168,13 +158,7 @@ def make_plan(options: RunOptions) -> Plan:
     return Plan(ground, options, tuple(methods.values()), tuple(ground.looked_up(tasks)), notes)
 
 
-def _resolve(text: str, options: RunOptions, device: str) -> ResolvedMethod:
-    return resolve_method(
-        text, options.profile, options.encoder, options.weights, options.runtime, device, options.plugin
-    )
-
-
-def patch_of(options: RunOptions) -> PatchRecord:
+def patch_of(options: RunSettings) -> PatchRecord:
     """The patches that image methods read in a run."""
     return PatchRecord(size=PATCH_SIZE, microns_per_pixel=options.microns_per_pixel)
 

@@ -14,8 +14,8 @@ from ...datasets.protocol import Protocol, rules
 from ...datasets.registry import open_dataset
 from ...errors import ConfigurationError
 from ...leaderboard.record import Record, read_record
-from ...methods.encoders.registry import DEFAULT
-from ..settings import RunOptions
+from ...methods.encoders.card import DEFAULT
+from ..settings import RunSettings
 from .changes import differences
 from .identity import data_hash, read_spots
 from .plan import Ground
@@ -86,7 +86,7 @@ def options_of(
     dataset_name: str | None,
     plugins: tuple[str, ...],
     runs: Path,
-) -> RunOptions:
+) -> RunSettings:
     """The options under which a run makes a record's cell, but for its method, protocol and sections."""
     encoder = record.encoder
     network = encoder is not None and encoder.weights != "none"
@@ -97,7 +97,7 @@ def options_of(
         and record.method.name != "untrained"
     ):
         encoder_weights = ("random",)
-    return RunOptions(
+    return RunSettings(
         dataset=dataset_name or record.protocol.dataset,
         data_dir=data_dir,
         target=record.protocol.target,
@@ -116,7 +116,7 @@ def options_of(
     )
 
 
-def task_of(record: Record, options: RunOptions) -> CellTask:
+def task_of(record: Record, options: RunSettings) -> CellTask:
     """What a run of today would do for a record's method, fold and seed, on the data at hand; `options`: see `options_of`.
 
     Raises:
@@ -150,7 +150,11 @@ def task_of(record: Record, options: RunOptions) -> CellTask:
     precision: Literal["fp32", "bf16"] = "bf16" if options.precision == "bf16" else "fp32"
     ground = Ground(options, dataset, settled, options.device, precision, cache)
     task = ground.task(ground.resolve(record.method.label), fold, record.seed)
-    changes: dict[str, Any] = {"threads": record.threads, "keep_models": False, "tuned": record.tuned}
+    changes: dict[str, Any] = {
+        "threads": record.threads,
+        "settings": options.model_copy(update={"keep_models": False}),
+        "tuned": record.tuned,
+    }
     if "tuned" in record.identity:  # of a sweep's choice, which is taken from the record
         identity = {**task.identity, "tuned": record.identity["tuned"]}
         changes |= {"identity": identity, "cell": canonical_hash(identity)}

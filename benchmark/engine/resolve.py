@@ -14,6 +14,7 @@ from ...methods.machine import choose_steps
 from ...methods.method import Inputs
 from ...methods.registry import METHODS, MethodSpec, parse
 from ..plugins import load_plugins
+from ..settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -80,22 +81,15 @@ class ResolvedMethod:
         }
 
 
-def resolve_method(
-    text: str,
-    profile: str,
-    encoder: str,
-    weights: Mapping[str, Weights],
-    runtime: str,
-    device: str,
-    plugins: tuple[str, ...] = (),
-) -> ResolvedMethod:
-    """Parse `name[parameter=value]` and find the weights of all that it reads.
+def resolve_method(text: str, settings: RunSettings, device: str) -> ResolvedMethod:
+    """Parse `name[parameter=value]` and find the weights of all that it reads, for a device that is known ("cpu", "cuda").
 
     Raises:
         ConfigurationError: an unknown method, parameter or encoder, or weights that are nowhere to be found.
     """
-    load_plugins(plugins)
-    spec = parse(text, profile)
+    load_plugins(settings.plugin)
+    spec = parse(text, settings.profile)
+    encoder, weights, runtime = settings.encoder, settings.weights, settings.runtime
     inputs = spec.cls.inputs(spec.parameters)
 
     def find(name: str) -> EncoderSpec:

@@ -8,7 +8,7 @@ from functools import partial
 from ...datasets.cache import ArrayCache
 from ...datasets.gene_names import missing_notes
 from ...leaderboard.record import Record
-from ..settings import RunOptions
+from ..settings import RunSettings
 from .inputs import prepare
 from .plan import Plan, PlannedCell, make_plan
 from .reporter import Reporter
@@ -60,7 +60,7 @@ def genes_missing(records: Iterable[Record]) -> dict[str, set[str]]:
     return missing
 
 
-def run(options: RunOptions, reporter: Reporter) -> list[Record]:
+def run(options: RunSettings, reporter: Reporter) -> list[Record]:
     """Plan and execute."""
     return execute(make_plan(options), reporter)
 

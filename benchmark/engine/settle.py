@@ -11,11 +11,11 @@ from ...datasets.leaks import check_leaks, one_patient_notes
 from ...datasets.protocol import Protocol, ProtocolFile, read_protocol, rules
 from ...datasets.registry import Dataset, SectionInfo, open_dataset
 from ...errors import ConfigurationError, IntegrityError, unknown
-from ..settings import RunOptions
+from ..settings import RunSettings
 from .identity import Spots, data_hash, read_spots
 
 
-def open_data(options: RunOptions, cache: ArrayCache) -> Dataset:
+def open_data(options: RunSettings, cache: ArrayCache) -> Dataset:
     """The dataset of a run; its folder comes from --data-dir, else from QBENCH_DATA."""
     return open_dataset(options.dataset, options.data_dir, cache)
 
@@ -70,7 +70,7 @@ class Settled:
     spots: Spots
 
 
-def settle_protocol(options: RunOptions, dataset: Dataset, cache: ArrayCache) -> Settled:
+def settle_protocol(options: RunSettings, dataset: Dataset, cache: ArrayCache) -> Settled:
     """The protocol that the options name, on the sections that the dataset has; sections that are not cached are parsed.
 
     Raises:

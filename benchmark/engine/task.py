@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from ...datasets.folds import Fold
 from ...datasets.protocol import Protocol
 from ...leaderboard.record import PatchRecord
-from ...methods.encoders.registry import Weights
 from ...names import path_part
+from ..settings import RunSettings
 
 
 class CellTask(BaseModel):
@@ -22,27 +22,17 @@ class CellTask(BaseModel):
     cell: str
     identity: dict[str, Any]
     method: str
-    profile: Literal["fast", "paper"]
-    plugins: tuple[str, ...] = ()
-    dataset: str
-    data_dir: Path | None
+    settings: RunSettings
     cache: Path
-    runs: Path
     protocol: Protocol
     leaky: bool
     fold: Fold
-    encoder: str
-    weights: dict[str, Weights]
-    runtime: str
     patch: PatchRecord
     seed: int
-    select: Literal["mse", "pcc"]
-    max_epochs: int | None
     device: str
     precision: Literal["fp32", "bf16"]
     steps: Literal["eager", "compiled"] = "eager"
     threads: int
-    keep_models: bool = True
     tuned: dict[str, Any] | None = None
 
     @property
@@ -57,4 +47,4 @@ class CellTask(BaseModel):
 
     @property
     def folder(self) -> Path:
-        return self.runs / self.protocol.folder / self.name
+        return self.settings.out / self.protocol.folder / self.name

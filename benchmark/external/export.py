@@ -15,10 +15,10 @@ from ...names import spreadsheet_cell
 from ..engine.identity import contents_of
 from ..engine.panels import open_panel
 from ..engine.settle import open_data, settle_protocol
-from ..settings import RunOptions
+from ..settings import RunSettings
 
 
-def export_protocol(options: RunOptions, folder: Path) -> tuple[Protocol, list[str], int]:
+def export_protocol(options: RunSettings, folder: Path) -> tuple[Protocol, list[str], int]:
     """Write `folds.csv` and `panels.csv`; returns the protocol, notes on sections left out, and the number of folds.
 
     `folds.csv`: section, spot, fold, role (train, validation, test). `panels.csv`: fold, gene, rank (0 is the most

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -17,25 +18,26 @@ from ...datasets.hashing import canonical_hash, plain_sha256
 from ...datasets.leaks import check_panel
 from ...datasets.panel import GenePanel
 from ...datasets.registry import Dataset
-from ...datasets.target import TargetName, clamp
+from ...datasets.target import TargetName
 from ...errors import ConfigurationError, DataError, unknown
-from ...leaderboard.record import MethodRecord, Record
+from ...leaderboard.record import MethodRecord, PatchRecord, Record
 from ...methods.registry import names as method_names
 from ...names import check_name
 from ..engine.cohorts import seal
 from ..engine.describe import method_record
+from ..engine.fit_predict import check_prediction
 from ..engine.identity import contents_of, identity_of, predicted_by
 from ..engine.inputs import PreparedInputs
 from ..engine.panels import open_panel
 from ..engine.pictures import add_pictures
-from ..engine.plan import patch_of
+from ..engine.plan import PATCH_SIZE, Ground
 from ..engine.result import CellResult, SectionResult
 from ..engine.run import genes_missing
-from ..engine.settle import Settled, open_data, settle_protocol
+from ..engine.settle import open_data, settle_protocol
 from ..engine.store import write_cell
 from ..engine.task import CellTask
 from ..scoring.plugin_metrics import left_out, metrics_of
-from ..settings import RunOptions
+from ..settings import RunSettings
 from .table import ExternalSection, read_predictions
 
 Scale = Literal["log1p", "counts", "proportion"]
@@ -43,7 +45,16 @@ SCALES: tuple[Scale, ...] = ("log1p", "counts", "proportion")
 LARGEST = 20.0  # log1p of half a thousand million counts: more cannot be meant
 
 
-def score_predictions(path: Path, name: str, scale: str, options: RunOptions) -> tuple[list[Record], list[str]]:
+@dataclass(frozen=True)
+class _Given:
+    """Predictions from elsewhere: the name of their row, the scale of their numbers, and the sha256 of their file."""
+
+    name: str
+    scale: Scale
+    digest: str
+
+
+def score_predictions(path: Path, name: str, scale: str, options: RunSettings) -> tuple[list[Record], list[str]]:
     """Score a file of predictions on every fold of the protocol and write its cells; returns records and notes.
 
     Args:
@@ -83,16 +94,14 @@ def score_predictions(path: Path, name: str, scale: str, options: RunOptions) ->
     foreign = sorted(set(found) - set(tested))
     if foreign:
         notes.append(f"Not part of the protocol, left out: {', '.join(foreign)}.")
-    digest = plain_sha256(path)
+    given = _Given(name, scale, plain_sha256(path))
+    ground = Ground(options, dataset, settled, "cpu", "fp32", cache)
     folds = [(fold, open_panel(dataset, fold, cache)) for fold in settled.folds]
     cells = [(fold, panel, _matrices(found, dataset, fold, panel, scale, path)) for fold, panel in folds]
     below = sum(int((values < 0).sum()) for _, _, parts in cells for values in parts.values())
     if below:
         notes.append(f"{below} predictions below 0 were taken for 0, as every method's are.")
-    records = [
-        _score_fold(name, scale, digest, options, settled, dataset, fold, panel, parts, cache)
-        for fold, panel, parts in cells
-    ]
+    records = [_score_fold(given, ground, fold, panel, parts) for fold, panel, parts in cells]
     return records, [*notes, *missing_notes(genes_missing(records))]
 
 
@@ -120,40 +129,32 @@ def _matrices(
 
 
 def _score_fold(
-    name: str,
-    scale: str,
-    digest: str,
-    options: RunOptions,
-    settled: Settled,
-    dataset: Dataset,
-    fold: Fold,
-    panel: GenePanel,
-    parts: dict[str, NDArray[np.float64]],
-    cache: ArrayCache,
+    given: _Given, ground: Ground, fold: Fold, panel: GenePanel, parts: dict[str, NDArray[np.float64]]
 ) -> Record:
+    dataset, settled = ground.dataset, ground.settled
     check_panel(fold, panel, contents_of(settled.spots))
-    task = _task(name, scale, digest, options, settled, dataset, fold, cache)
+    task = _task(given, ground, fold)
     method = MethodRecord(
-        name=name,
-        label=name,
+        name=given.name,
+        label=given.name,
         version=1,
         kind="external",
-        profile=options.profile,
-        parameters={"scale": scale, "file": digest},
+        profile=ground.options.profile,
+        parameters={"scale": given.scale, "file": given.digest},
         settings={},
         origin="external",
     )
     started = datetime.now(UTC)
     sealed = [seal(dataset.load(part.section), part, panel.genes, PreparedInputs()) for part in fold.test]
     result = CellResult(
-        [SectionResult(s, clamp(parts[s.id], f"{name} on section {s.id}")) for s in sealed],
+        [SectionResult(s, check_prediction(parts[s.id], s, f"{given.name} on section {s.id}")) for s in sealed],
         fit_seconds=0.0,
         predict_seconds=0.0,
         diagnostics={},
     )
     target: TargetName = settled.protocol.target
     result.score(dataset, panel, target, frozenset(dataset.card.technical_genes), metrics_of(task.identity))
-    add_pictures(result, dataset, cache, settled.protocol.images)
+    add_pictures(result, dataset, ground.cache, settled.protocol.images)
     base = method_record(task, method, dataset, panel, started)
     record = base.model_copy(
         update={
@@ -168,38 +169,22 @@ def _score_fold(
     return write_cell(task.folder, record, result, [])
 
 
-def _task(
-    name: str,
-    scale: str,
-    digest: str,
-    options: RunOptions,
-    settled: Settled,
-    dataset: Dataset,
-    fold: Fold,
-    cache: ArrayCache,
-) -> CellTask:
-    by = predicted_by(name, digest, scale, options.profile)
-    identity = identity_of(by, dataset, fold, settled.spots, options.target, settled.protocol)
+def _task(given: _Given, ground: Ground, fold: Fold) -> CellTask:
+    options, settled = ground.options, ground.settled
+    by = predicted_by(given.name, given.digest, given.scale, options.profile)
+    identity = identity_of(by, ground.dataset, fold, settled.spots, options.target, settled.protocol)
     return CellTask(
         cell=canonical_hash(identity),
         identity=identity,
-        method=name,
-        profile=options.profile,
-        dataset=options.dataset,
-        data_dir=options.data_dir,
-        cache=cache.root,
-        runs=options.out.absolute(),
+        method=given.name,
+        settings=options.model_copy(update={"max_epochs": None}),
+        cache=ground.cache.root,
         protocol=settled.protocol,
         leaky=settled.leaky,
         fold=fold,
-        encoder=options.encoder,
-        weights={},
-        runtime=options.runtime,
-        patch=patch_of(options),
+        patch=PatchRecord(size=PATCH_SIZE),
         seed=0,
-        select=options.select,
-        max_epochs=None,
-        device="cpu",
-        precision="fp32",
+        device=ground.device,
+        precision=ground.precision,
         threads=1,
     )

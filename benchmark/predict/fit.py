@@ -24,7 +24,7 @@ from ..engine.panels import open_panel
 from ..engine.plan import available_cores, patch_of
 from ..engine.resolve import ResolvedMethod, resolve_method
 from ..engine.settle import choose_sections, open_data
-from ..settings import RunOptions
+from ..settings import RunSettings
 from .model import FitRecord, PanelRecord, check_place, write_model
 
 Epoch = Callable[[int, Mapping[str, float]], bool]
@@ -52,7 +52,7 @@ def all_patients_fold(sections: list[SectionInfo]) -> Fold:
 
 
 def fit_model(
-    options: RunOptions, to: Path, progress: Progress | None = None, on_epoch: Epoch | None = None
+    options: RunSettings, to: Path, progress: Progress | None = None, on_epoch: Epoch | None = None
 ) -> FitRecord:
     """Fit `options.methods[0]` on all sections and write the model's folder; returns its record.
 
@@ -66,9 +66,7 @@ def fit_model(
     check_place(to)
     cache = ArrayCache()
     device = resolve_device(options.device)
-    resolved = resolve_method(
-        options.methods[0], options.profile, options.encoder, options.weights, options.runtime, device, options.plugin
-    )
+    resolved = resolve_method(options.methods[0], options, device)
     if resolved.spec.cls.kind == "oracle":
         raise ConfigurationError(
             f"{resolved.spec.label} is an oracle: it reads the measured counts, which a new slide does not have."
@@ -135,7 +133,7 @@ def fit_model(
     return record
 
 
-def _fitted(resolved: ResolvedMethod, context: FitContext, options: RunOptions) -> dict[str, Any]:
+def _fitted(resolved: ResolvedMethod, context: FitContext, options: RunSettings) -> dict[str, Any]:
     return {
         "parameters": resolved.spec.parameters.model_dump(mode="json"),
         "seed": context.seed,

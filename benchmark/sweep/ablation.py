@@ -26,7 +26,7 @@ from ...yaml_files import read_model
 from ..engine.plan import make_plan
 from ..engine.reporter import Reporter
 from ..engine.run import execute
-from ..settings import RunOptions
+from ..settings import RunSettings
 
 _FOLDER = resources.files("qbench.configs").joinpath("sweeps")
 _ENDING = "_ablation.yaml"
@@ -140,7 +140,7 @@ def reported_as(table: Reported, reading: Reading, also: tuple[ReportedRow, ...]
     return table.model_copy(update={"rows": rows, "claims": claims})
 
 
-def run_ablation(method: str, options: RunOptions, reporter: Reporter) -> Ablated:
+def run_ablation(method: str, options: RunSettings, reporter: Reporter) -> Ablated:
     """Run every row of the method's ablation through ordinary cells, and hold the paper's claims against them.
 
     Raises:

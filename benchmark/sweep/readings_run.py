@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from ...leaderboard.record import Record
 from ...leaderboard.reported import Verdict, verdicts
 from ...leaderboard.summarise import summarise
@@ -19,25 +17,12 @@ from ..engine.plan import make_plan
 from ..engine.reporter import Reporter
 from ..engine.run import execute
 from ..plugins import load_plugins
-from ..settings import RunOptions
+from ..settings import ReadingsSettings, RunSettings, SweepSettings
 from .ablation import Reading, find_ablation, reported_as, reported_tables
 from .readings import Multiverse, Names, read_multiverse
 from .run import run_sweep
 from .space import Settings, point
-from .state import Drawn, Sweep, SweepOptions
-
-
-class ReadingsOptions(BaseModel):
-    """Options of `--readings` beside those of a run.
-
-    `samples`: combinations to train, all where None. `claims`: of them, those under which the paper's tables are measured.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    samples: int | None = Field(None, ge=1, le=100_000)
-    claims: int = Field(2, ge=0, le=1_000)
-    new: bool = False
+from .state import Drawn, Sweep
 
 
 @dataclass(frozen=True)
@@ -103,7 +88,7 @@ class Measured:
 
 
 def run_readings(
-    method: str, options: RunOptions, wanted: ReadingsOptions, board_console: Any, reporter: Reporter, **shown: bool
+    method: str, options: RunSettings, wanted: ReadingsSettings, board_console: Any, reporter: Reporter, **shown: bool
 ) -> Measured:
     """Train a sample of the readings on the training sides and judge it on the validation sides; only then open the test sides.
 
@@ -119,7 +104,7 @@ def run_readings(
     combinations = multiverse.sample(wanted.samples, options.seeds[0])
     points = [multiverse.settings(names) for names in combinations]
     # Every trial runs to its own end: a stopped one could not be compared.
-    search = SweepOptions(
+    search = SweepSettings(
         samples=len(points), scheduler="fifo", cpus_per_trial=1.0, concurrent=options.workers, new=wanted.new
     )
     drawn = Drawn("readings", multiverse.space(), points)
@@ -199,7 +184,7 @@ def select(judged: Sequence[Judged], chosen: Judged, n: int) -> list[tuple[str, 
 
 
 def hold(
-    base: MethodSpec, roles: Sequence[tuple[str, Judged]], options: RunOptions, reporter: Reporter
+    base: MethodSpec, roles: Sequence[tuple[str, Judged]], options: RunSettings, reporter: Reporter
 ) -> tuple[tuple[Held, ...], Table | None, list[Record]]:
     """The rows of the paper's tables under each combination through ordinary cells, and the claims held against them."""
     ablation = find_ablation(base.name)

@@ -28,12 +28,12 @@ from ..engine.reporter import Reporter
 from ..engine.resolve import ResolvedMethod
 from ..engine.run import execute
 from ..plugins import load_plugins
-from ..settings import RunOptions
+from ..settings import RunSettings, SweepSettings
 from .board import Board, Line
 from .final import choose, final_plan
 from .folder import VERSION, sweep_folder
 from .space import Space, point, read_space
-from .state import Drawn, Sweep, SweepOptions, read_times, write_times
+from .state import Drawn, Sweep, read_times, write_times
 from .trial import TrialResult, TrialTask, read_result, trial_name
 from .view import FoldView, write_view
 
@@ -43,8 +43,8 @@ MOST_EPOCHS = 100  # of a method that does not say, for the rungs of ASHA
 
 def run_sweep(
     method: str,
-    options: RunOptions,
-    sweep: SweepOptions,
+    options: RunSettings,
+    sweep: SweepSettings,
     board_console: Any,
     reporter: Reporter,
     drawn: Drawn | None = None,
@@ -101,7 +101,7 @@ def run_sweep(
 
 
 def sweep_identity(
-    base: MethodSpec, space: Space, points: Sequence[ResolvedMethod], sweep: SweepOptions, plan: Plan
+    base: MethodSpec, space: Space, points: Sequence[ResolvedMethod], sweep: SweepSettings, plan: Plan
 ) -> dict[str, Any]:
     """All that decides the trials: the cells of the method as it is, and what is searched."""
     cells = {cell.task.fold.name: cell.task.identity for cell in reversed(plan.cells)}  # of the first seed

@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from ...files import write_text
 from ...leaderboard.record import Record
 from ...methods.registry import MethodSpec
-from ...yaml_files import checked
-from ..settings import RunOptions
+from ..settings import RunSettings, SweepSettings
 from .space import Settings, Space
 from .trial import TrialResult
-
-
-class SweepOptions(BaseModel):
-    """Options of `qbench sweep` beside those of a run, by the names of the flags."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    space: Path | None = None
-    samples: int | None = Field(None, ge=1, le=100_000)
-    search: Literal["random", "grid"] = "random"
-    scheduler: Literal["asha", "fifo"] = "asha"
-    gpus_per_trial: Literal["auto"] | float = "auto"
-    cpus_per_trial: float = Field(1.0, gt=0)
-    concurrent: int | None = Field(None, ge=1)
-    new: bool = False
-
-
-def read_sweep_options(given: Mapping[str, Any]) -> SweepOptions:
-    """The options by the names of their flags.
-
-    Raises:
-        ConfigurationError: a value that the flag does not take.
-    """
-
-    def place(where: tuple[int | str, ...]) -> str:
-        return "--" + str(where[0]).replace("_", "-")
-
-    return checked(SweepOptions, dict(given), place, "'qbench sweep --help'")
 
 
 @dataclass(frozen=True)
@@ -87,8 +54,8 @@ class Sweep:
     folder: Path
     base: MethodSpec
     space: Space
-    options: RunOptions
-    sweep: SweepOptions
+    options: RunSettings
+    sweep: SweepSettings
     key: str
     folds: tuple[str, ...]
     points: list[Settings]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datasets.images import open_image
-from ...methods.encoders.registry import DEFAULT, resolve
+from ...methods.encoders.card import DEFAULT
+from ...methods.encoders.registry import resolve
 from .encode import SIZE, plain_loop
 from .measure import Row, alternate, less, rate
 from .read import write_jpeg

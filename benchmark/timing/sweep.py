@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tempfile
-from pathlib import Path
 
 from .measure import Row, less
 
@@ -18,18 +17,17 @@ def rows(trials: tuple[int, ...] = TRIALS, epochs: int = EPOCHS) -> list[Row]:
 
     from ..engine.plan import make_plan
     from ..engine.reporter import make_reporter
-    from ..settings import read_options
+    from ..settings import SweepSettings, read_settings
     from ..sweep.run import run_sweep
-    from ..sweep.state import read_sweep_options
 
     found = []
     quiet = make_reporter(quiet=True, verbose=False)
     with tempfile.TemporaryDirectory() as folder:
-        options = read_options({"max_epochs": epochs, "out": Path(folder)}, None)
+        options = read_settings({"max_epochs": epochs, "out": folder})
         folds = len(make_plan(options.model_copy(update={"methods": (METHOD,)})).ground.settled.folds)
         for wanted in trials:
             samples = max(1, wanted // folds)
-            settings = read_sweep_options({"samples": samples, "new": True})
+            settings = SweepSettings(samples=samples, new=True)
             done = run_sweep(METHOD, options, settings, Console(file=io.StringIO()), quiet, quiet=True, verbose=False)
             times = done.times
             name = f"sweep {METHOD}, {samples * folds} trials of up to {epochs} epochs"

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+DEFAULT = "efficientnet_lite0"  # of a run that names none; its weights need no network
+
 
 class EncoderCard(BaseModel):
     """What `qbench info ENCODER` prints, and how the encoder is built.

@@ -23,7 +23,6 @@ from ..machine import choose_runtime, resolve_device
 from .card import EncoderCard
 
 Weights = Path | Literal["random"]
-DEFAULT = "efficientnet_lite0"
 _FOLDER = files("qbench.configs").joinpath("encoders")
 # Another package's entry point is an EncoderCard, the path of its YAML, or a function that returns either.
 ENCODERS = Registry(

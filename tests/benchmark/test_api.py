@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import qbench
 from qbench.benchmark.predict.fit import fit_model
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings, words
 from qbench.errors import ConfigurationError, DataError
 from qbench.methods.controls.ridge import Colour
 
@@ -67,8 +68,18 @@ def test_a_run_as_a_table(card: Path, tmp_path: Path) -> None:
         qbench.run("mean", card, out=tmp_path / "runs", max_epoch=3)
 
 
+def test_the_signature_of_run_is_that_of_the_settings() -> None:
+    parameters = dict(inspect.signature(qbench.run).parameters)
+    assert parameters.pop("quiet").default is True
+    assert list(parameters) == list(RunSettings.model_fields)
+    for name, parameter in parameters.items():
+        default = inspect.Parameter.empty if name == "methods" else RunSettings.model_fields[name].default
+        assert parameter.default == default
+        assert f"        {name}: {words(name)}" in str(qbench.run.__doc__)
+
+
 def test_a_fitted_model_predicts_a_slide(card: Path, tmp_path: Path) -> None:
-    fit_model(RunOptions(methods=("colour",), dataset=str(card)), tmp_path / "model")
+    fit_model(RunSettings(methods=("colour",), dataset=str(card)), tmp_path / "model")
     assert isinstance(qbench.load_method(tmp_path / "model"), Colour)
     data = qbench.predict(tmp_path / "model", card.parent / "S0.png", grid="50px", microns_per_pixel=0.5)
     assert data.X.dtype == np.float32

@@ -15,7 +15,7 @@ from qbench.benchmark.engine.cell import run_cell
 from qbench.benchmark.engine.plan import make_plan
 from qbench.benchmark.engine.verify import verify
 from qbench.benchmark.plugins import load_plugins
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.errors import ConfigurationError
 from qbench.leaderboard.record import Record
 from qbench.methods.encoders import registry as encoders
@@ -53,7 +53,7 @@ def test_a_dataset_of_another_package(bring: Bring, tmp_path: Path) -> None:
     path = make_card(tmp_path)
     bring("qbench.datasets", "theirs", lambda: str(path))
     assert listed("datasets")["theirs"]["origin"] == "their-package"
-    options = RunOptions(methods=("mean",), dataset="theirs", no_images=True, out=tmp_path / "runs")
+    options = RunSettings(methods=("mean",), dataset="theirs", no_images=True, out=tmp_path / "runs")
     assert len(make_plan(options).cells) == 3
 
 
@@ -80,7 +80,7 @@ def absolute_error(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 def run_mean(tmp_path: Path) -> Record:
     path = make_card(tmp_path)
-    plan = make_plan(RunOptions(methods=("mean",), dataset=str(path), no_images=True, out=tmp_path / "runs"))
+    plan = make_plan(RunSettings(methods=("mean",), dataset=str(path), no_images=True, out=tmp_path / "runs"))
     return run_cell(plan.cells[0].task)
 
 
@@ -115,7 +115,7 @@ def test_a_metric_is_verified_where_it_is_installed_and_left_alone_where_it_is_n
 
 def test_a_cell_that_promises_a_metric_which_its_process_lacks(bring: Bring, tmp_path: Path) -> None:
     plan = make_plan(
-        RunOptions(methods=("mean",), dataset=str(make_card(tmp_path)), no_images=True, out=tmp_path / "runs")
+        RunSettings(methods=("mean",), dataset=str(make_card(tmp_path)), no_images=True, out=tmp_path / "runs")
     )
     task = plan.cells[0].task
     promised = task.model_copy(update={"identity": {**task.identity, "metrics": {"mae": "their-package 1.2"}}})
@@ -135,7 +135,7 @@ def test_a_metric_that_cannot_be_used_is_left_out_and_said(
 ) -> None:
     plain = run_mean(tmp_path)
     bring("qbench.metrics", "theirs", value)
-    options = RunOptions(
+    options = RunSettings(
         methods=("mean",), dataset=str(tmp_path / "theirs.yaml"), no_images=True, out=tmp_path / "runs"
     )
     plan = make_plan(options)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qbench.benchmark.settings import RunOptions, read_options
+from qbench.benchmark.settings import RunSettings, read_settings
 from qbench.methods.encoders import registry as encoders
+from qbench.methods.encoders.card import DEFAULT
 
 from ...support.datasets_sections import counts, grid, write_card, write_h5ad, write_image
 from ..engine.test_cluster import Node, two_nodes
@@ -94,7 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "code").mkdir()
     (here / "code" / "my.py").write_text(PLUGIN)
     (here / "weights").mkdir()
-    name = encoders.DEFAULT
+    name = DEFAULT
     shutil.copy(encoders._default_weights(name, encoders.card(name)), here / "weights" / "lite0.pth")
     return here
 
@@ -178,12 +179,12 @@ def test_every_option_that_names_a_file_is_made_absolute(tmp_path: Path, monkeyp
         "dataset": "a.yml", "protocol": "b/c.yaml", "data_dir": Path("d"), "out": "e", "plugin": ["f.py:A", "pack.age:B"],
         "encoder_weights": ["x=g.pt,random", "y=~/h.pt", "z=random"],
     }  # fmt: skip
-    options = read_options(given, None)
+    options = read_settings(given, None)
     here = str(tmp_path)
     assert (options.dataset, options.protocol) == (f"{here}/a.yml", f"{here}/b/c.yaml")
     assert (options.data_dir, options.out) == (tmp_path / "d", tmp_path / "e")
     assert options.plugin == (f"{here}/f.py:A", "pack.age:B")
     assert options.encoder_weights == (f"x={here}/g.pt", "random", "y=/home/somebody/h.pt", "z=random")
-    assert RunOptions().out == tmp_path / "runs"
-    plain = RunOptions(dataset="demo", protocol="patient")
+    assert RunSettings().out == tmp_path / "runs"
+    plain = RunSettings(dataset="demo", protocol="patient")
     assert (plain.dataset, plain.protocol, plain.data_dir) == ("demo", "patient", None)

@@ -23,10 +23,9 @@ from qbench.benchmark.predict.fit import fit_model
 from qbench.benchmark.scoring import metrics as score
 from qbench.benchmark.scoring import plugin_metrics as metrics
 from qbench.benchmark.scoring.plugin_metrics import Metric
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings, SweepSettings
 from qbench.benchmark.sweep.run import sweep_identity
 from qbench.benchmark.sweep.space import read_space
-from qbench.benchmark.sweep.state import SweepOptions
 from qbench.datasets import panel, patches, protocol, target
 from qbench.datasets.hashing import canonical_hash
 from qbench.datasets.readers import h5ad
@@ -68,7 +67,7 @@ def data(written: Path, tmp_path: Path) -> Path:
     return shutil.copytree(written, tmp_path / "data")
 
 
-def options(data: Path, **changes: Any) -> RunOptions:
+def options(data: Path, **changes: Any) -> RunSettings:
     given = {
         "methods": ("ridge",),
         "dataset": str(data / "mine.yaml"),
@@ -77,7 +76,7 @@ def options(data: Path, **changes: Any) -> RunOptions:
         "runtime": "eager:fp32",
         "out": data.parent / "runs",
     }
-    return RunOptions.model_validate({**given, **changes})
+    return RunSettings.model_validate({**given, **changes})
 
 
 def finish(plan: Plan) -> None:
@@ -297,7 +296,7 @@ def test_a_sweep_is_another_one(change: Change, data: Path, monkeypatch: pytest.
         plan = make_plan(options(data, **more))
         base = plan.methods[0].spec
         (data / "space.yaml").write_text("{method: ridge, parameters: {alpha: {choice: [1.0, 2.0]}}}")
-        return sweep_identity(base, read_space(base, data / "space.yaml"), plan.methods, SweepOptions(), plan)
+        return sweep_identity(base, read_space(base, data / "space.yaml"), plan.methods, SweepSettings(), plan)
 
     before = found()
     assert found() == before

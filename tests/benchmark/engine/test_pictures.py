@@ -15,7 +15,7 @@ from qbench.benchmark.engine.cell import run_cell
 from qbench.benchmark.engine.pictures import small_picture, spatial_entry
 from qbench.benchmark.engine.plan import make_plan
 from qbench.benchmark.engine.verify import verify
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.datasets.cache import ArrayCache
 from qbench.errors import DataError
 from qbench.leaderboard.record import Record
@@ -40,7 +40,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(card: Path, out: Path, **more: object) -> tuple[Record, Path]:
     """The cell that tests patient A, and its folder."""
-    plan = make_plan(RunOptions(methods=("mean",), dataset=str(card), out=out, **more))
+    plan = make_plan(RunSettings(methods=("mean",), dataset=str(card), out=out, **more))
     planned = next(cell for cell in plan.cells if cell.task.fold.name == "A")
     return run_cell(planned.task), planned.task.folder
 

@@ -11,7 +11,7 @@ from qbench.benchmark.engine.plan import make_plan
 from qbench.benchmark.engine.reporter import Quiet
 from qbench.benchmark.engine.run import execute
 from qbench.benchmark.external.export import export_protocol
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.errors import ConfigurationError, IntegrityError
 from qbench.leaderboard.record import read_record
 from qbench.methods import machine
@@ -27,8 +27,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def options(data: Path, **changes: object) -> RunOptions:
-    return RunOptions.model_validate({"methods": ("colour",), "dataset": "her2st", "data_dir": data, **changes})
+def options(data: Path, **changes: object) -> RunSettings:
+    return RunSettings.model_validate({"methods": ("colour",), "dataset": "her2st", "data_dir": data, **changes})
 
 
 def test_sections_without_an_image_are_left_out_and_named(data: Path) -> None:

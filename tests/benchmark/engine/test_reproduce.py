@@ -13,7 +13,7 @@ from qbench.benchmark.engine.reporter import Quiet
 from qbench.benchmark.engine.reproduce import Reproduction, reproduce
 from qbench.benchmark.engine.run import execute
 from qbench.benchmark.engine.task import CellTask
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.errors import ConfigurationError
 from qbench.leaderboard.record import Record
 from rich.console import Console
@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cell(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one finished cell that tuned a backbone."""
     out = tmp_path_factory.mktemp("runs")
-    options = RunOptions(
+    options = RunSettings(
         methods=("bleep[backbone=test_resnet,batch_size=8]",), dataset="her2st", data_dir=data, profile="paper",
         encoder_weights=("random",), max_epochs=1, out=out, seeds=(3,),
     )  # fmt: skip

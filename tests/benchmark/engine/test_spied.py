@@ -18,7 +18,7 @@ from qbench.benchmark.engine.reporter import Quiet
 from qbench.benchmark.engine.reproduce import reproduce
 from qbench.benchmark.engine.run import execute
 from qbench.benchmark.predict.fit import fit_model
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.benchmark.sweep import ablation as ablate
 from qbench.errors import MethodError
 from qbench.leaderboard.reported import Claim, ReportedRow, read_reported
@@ -43,9 +43,9 @@ def spy(tmp_path: Path) -> Path:
     return Path(shutil.copy(SUPPORT / "spy_method.py", tmp_path / "spy.py"))
 
 
-def options(card: Path, spy: Path, **changes: Any) -> RunOptions:
+def options(card: Path, spy: Path, **changes: Any) -> RunSettings:
     given = {"methods": ("spy",), "dataset": str(card), "out": spy.parent / "runs", "plugin": (f"{spy}:Spy",)}
-    return RunOptions.model_validate({**given, **changes})
+    return RunSettings.model_validate({**given, **changes})
 
 
 def quiet() -> Quiet:

@@ -15,7 +15,7 @@ from qbench.benchmark.cli.entry import app
 from qbench.benchmark.engine.cell import run_cell
 from qbench.benchmark.engine.plan import make_plan
 from qbench.benchmark.engine.verify import verify
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.datasets.hashing import canonical_hash
 from qbench.errors import ConfigurationError
 from typer.testing import CliRunner
@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         write_h5ad(folder / f"{section}.h5ad", counts(seed=i) + 20, spatial=grid())
         entries.append({"id": section, "patient": patient, "file": f"{section}.h5ad"})
     card = write_card(folder / "mine.yaml", "h5ad", entries, markers={"tumour": ["ERBB2", "GNAS"], "immune": ["CD74"]})
-    options = RunOptions(
+    options = RunSettings(
         methods=("mean", "coordinates"), dataset=str(card), no_images=True, target=request.param, out=folder / "runs"
     )
     for planned in make_plan(options).cells:

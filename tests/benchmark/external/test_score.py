@@ -14,7 +14,7 @@ from qbench.benchmark.engine.cell import run_cell
 from qbench.benchmark.engine.plan import make_plan
 from qbench.benchmark.external.score import score_predictions
 from qbench.benchmark.external.table import read_predictions
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.errors import ConfigurationError, DataError, IntegrityError
 from qbench.leaderboard.record import Record, find_records
 from typer.testing import CliRunner
@@ -36,7 +36,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def own(card: Path) -> tuple[list[Record], pd.DataFrame, anndata.AnnData]:
     """The harness's records of a control, and its predictions as a long table and as AnnData."""
-    options = RunOptions(methods=("coordinates",), dataset=str(card), no_images=True, out=card.parent / "runs")
+    options = RunSettings(methods=("coordinates",), dataset=str(card), no_images=True, out=card.parent / "runs")
     records = [run_cell(cell.task) for cell in make_plan(options).cells]
     assert {record.status for record in records} == {"done"}
     parts = [anndata.read_h5ad(folder / "predictions.h5ad") for folder, _ in find_records(options.out)]
@@ -54,8 +54,8 @@ def own(card: Path) -> tuple[list[Record], pd.DataFrame, anndata.AnnData]:
     return records, long, anndata.concat(parts, join="outer")
 
 
-def options(card: Path, out: Path, **more: object) -> RunOptions:
-    return RunOptions(**{"dataset": str(card), "no_images": True, "out": out, **more})
+def options(card: Path, out: Path, **more: object) -> RunSettings:
+    return RunSettings(**{"dataset": str(card), "no_images": True, "out": out, **more})
 
 
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "tsv", "parquet", "h5ad"])

@@ -14,7 +14,7 @@ from PIL import Image
 from qbench.benchmark.cli.entry import app
 from qbench.benchmark.predict.fit import fit_model
 from qbench.benchmark.predict.output import check_output
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.errors import ConfigurationError
 from qbench.names import name_of_part
 from typer.testing import CliRunner
@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_h5ad(folder / f"S{i}.h5ad", counts(seed=i), GENES, grid(pitch=120, start=140))
         entries.append({"id": f"S{i}", "patient": f"P{i}", "file": f"S{i}.h5ad", "image": f"S{i}.png"})
     card = write_card(folder / "mine.yaml", "h5ad", entries)
-    fit_model(RunOptions(methods=("colour",), dataset=str(card)), folder / "model")
+    fit_model(RunSettings(methods=("colour",), dataset=str(card)), folder / "model")
     return folder / "model"
 
 

@@ -22,7 +22,7 @@ from qbench.benchmark.predict import slide as slides
 from qbench.benchmark.predict.fit import all_patients_fold, fit_model
 from qbench.benchmark.predict.model import load_model, read_fit
 from qbench.benchmark.predict.slide import predict_slide
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.cohort import SealedSection
 from qbench.datasets.registry import SectionInfo, open_dataset
@@ -56,7 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(data: Path) -> Path:
-    fit_model(RunOptions(methods=("colour",), dataset=str(data)), data.parent / "model")
+    fit_model(RunSettings(methods=("colour",), dataset=str(data)), data.parent / "model")
     return data.parent / "model"
 
 
@@ -90,7 +90,7 @@ def test_a_training_sections_own_spots_are_predicted_as_the_harness_does(
     """The slide's way (regions, windows, encoders found again) against the harness's way (cached patches and "
     "features)."""
     folder = tmp_path / "model"
-    fit_model(RunOptions(methods=(method,), dataset=str(data)), folder)
+    fit_model(RunSettings(methods=(method,), dataset=str(data)), folder)
     cache = ArrayCache()
     dataset = open_dataset(str(data), None, cache)
     section = dataset.load("S1")
@@ -289,9 +289,9 @@ def test_a_model_of_the_first_schema_is_read(model: Path, tmp_path: Path) -> Non
 def test_fit_refuses_a_folder_of_other_things_and_several_methods(data: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(ConfigurationError, match="found other files"):
-        fit_model(RunOptions(methods=("mean",), dataset=str(data)), tmp_path)
+        fit_model(RunSettings(methods=("mean",), dataset=str(data)), tmp_path)
     with pytest.raises(ConfigurationError, match="Fit one method with one seed"):
-        fit_model(RunOptions(methods=("mean", "ridge"), dataset=str(data)), tmp_path / "new")
+        fit_model(RunSettings(methods=("mean", "ridge"), dataset=str(data)), tmp_path / "new")
 
 
 def test_the_command_line_and_maps(data: Path, tmp_path: Path) -> None:

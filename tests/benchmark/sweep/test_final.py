@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from qbench.benchmark.engine import plan as plans
 from qbench.benchmark.engine.plan import make_plan
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.benchmark.sweep.final import final_plan
 from qbench.benchmark.sweep.trial import TrialResult
 from qbench.methods.registry import parse
@@ -18,7 +18,7 @@ from ...support.tiny_her2st import make
 
 
 def test_only_the_fold_of_each_choice_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = RunOptions(
+    options = RunSettings(
         methods=("ridge",), dataset="her2st", data_dir=make(tmp_path / "tiny"), seeds=(0,), out=tmp_path / "runs"
     )
     plan = make_plan(options)

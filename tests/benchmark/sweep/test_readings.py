@@ -10,7 +10,7 @@ import pytest
 import yaml
 from qbench.benchmark.cli.entry import app
 from qbench.benchmark.plugins import load_plugins
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings, SweepSettings
 from qbench.benchmark.sweep.readings import Multiverse, ReadingsFile, read_multiverse
 from qbench.benchmark.sweep.readings_report import (
     as_dict,
@@ -21,7 +21,7 @@ from qbench.benchmark.sweep.readings_report import (
     write_readings,
 )
 from qbench.benchmark.sweep.readings_run import Held, Judged, Measured, best, effects, judge, select
-from qbench.benchmark.sweep.state import Sweep, SweepOptions
+from qbench.benchmark.sweep.state import Sweep
 from qbench.benchmark.sweep.trial import TrialResult
 from qbench.errors import ConfigurationError
 from qbench.leaderboard.reported import Claim, verdicts
@@ -137,10 +137,10 @@ def sweep(figures: Mapping[tuple[str, int], float | None]) -> Sweep:
         )
         for (fold, number), value in figures.items()
     ]
-    options = RunOptions(methods=("qca",))
+    options = RunSettings(methods=("qca",))
     folds = tuple(dict.fromkeys(fold for fold, _ in figures))
     return Sweep(
-        Path("unused"), universe.base, universe.space(), options, SweepOptions(), "k" * 64, folds, points, results
+        Path("unused"), universe.base, universe.space(), options, SweepSettings(), "k" * 64, folds, points, results
     )
 
 

@@ -20,14 +20,13 @@ from qbench.benchmark.engine.plan import PATCH_SIZE
 from qbench.benchmark.engine.resolve import resolve_method
 from qbench.benchmark.engine.result import CellResult, SectionResult
 from qbench.benchmark.engine.settle import settle_protocol
-from qbench.benchmark.settings import RunOptions
+from qbench.benchmark.settings import RunSettings
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.folds import Fold
 from qbench.datasets.registry import Dataset
 from qbench.datasets.target import clamp
 from qbench.leaderboard.record import PatchRecord
 from qbench.methods import registry
-from qbench.methods.encoders.registry import DEFAULT
 from qbench.methods.machine import cpu_flags
 from qbench.methods.method import FitContext
 
@@ -53,7 +52,7 @@ EPOCHS = 20  # of up to 200: the spread over seeds and the effect of rounding ar
 class Board:
     """HVG of methods on the folds of a dataset, from features of any runtime; nothing is computed twice."""
 
-    def __init__(self, dataset: Dataset, options: RunOptions, cache: ArrayCache) -> None:
+    def __init__(self, dataset: Dataset, options: RunSettings, cache: ArrayCache) -> None:
         self._dataset, self._cache = dataset, cache
         self._settled = settle_protocol(options, dataset, cache)
         self.folds = self._settled.folds
@@ -61,7 +60,7 @@ class Board:
         self.hvg = functools.cache(self._hvg)
 
     def _prepare(self, runtime: str, method: str) -> PreparedInputs:
-        encoders = resolve_method(method, "fast", DEFAULT, {}, runtime, "cpu").encoders
+        encoders = resolve_method(method, RunSettings(runtime=runtime), "cpu").encoders
         patch = PatchRecord(size=PATCH_SIZE, microns_per_pixel=None)
         return prepare(self._dataset, self._settled.protocol.sections, encoders, patch, self._cache)
 
@@ -86,7 +85,7 @@ def boards(cache: ArrayCache, request: pytest.FixtureRequest) -> Callable[[str],
     @functools.cache
     def board(name: str) -> Board:
         folder: Path | None = None if name == "demo" else request.getfixturevalue("her2st_dir")
-        options = RunOptions(methods=("ridge",), dataset=name, data_dir=folder)
+        options = RunSettings(methods=("ridge",), dataset=name, data_dir=folder)
         return Board(request.getfixturevalue(name), options, cache)
 
     return board

@@ -157,7 +157,7 @@ def test_a_saved_method_loaded_elsewhere_predicts_the_same_bits(place):
     code = f"""
 import numpy as np, anndata
 from pathlib import Path
-from qbench.benchmark.engine.cell import seal
+from qbench.benchmark.engine.cohorts import seal
 from qbench.benchmark.engine.inputs import prepare
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.folds import Part

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qbench.benchmark.engine.cell import open_cohort, seal
+from qbench.benchmark.engine.cohorts import open_cohort, seal
 from qbench.benchmark.engine.inputs import PreparedInputs, prepare
 from qbench.benchmark.engine.panels import open_panel
 from qbench.benchmark.engine.plan import PATCH_SIZE

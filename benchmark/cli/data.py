@@ -152,6 +152,9 @@ def add_(
     layer: Annotated[
         str | None, typer.Option("--layer", help="Where raw counts lie in .h5ad files: a layer, or raw.")
     ] = None,
+    bin_edge: Annotated[
+        str | None, typer.Option("--bin", help="Edge of the bins to read of Visium HD (8um), or to count Xenium in.")
+    ] = None,
     quiet: flags.Quiet = False,
 ) -> None:
     """Write the card of your own sections from a folder, and check every one of them."""
@@ -162,7 +165,7 @@ def add_(
     from .progress import Bars
 
     card = to or Path(f"{path_part(name)}.yaml")
-    sections = write_dataset_card(folder, form, name, card, patients, layer)
+    sections = write_dataset_card(folder, form, name, card, patients, layer, bin_edge)
     with Bars(quiet) as bars:
         found = check_dataset(str(card), None, ArrayCache(), bars)
     _show(found, quiet)

@@ -201,3 +201,41 @@ def test_verify_decodes_every_image_to_its_end(tmp_path: Path, kind: str, damage
     assert json.loads(result.stdout)["sections"][0]["problem"] == found.problem
     assert "\n" not in str(found.problem)
     assert run(app, ["data", "verify", "mine.yaml"]).exit_code == 3
+
+
+def two_libraries(path: Path) -> None:
+    obs = pd.DataFrame({"library_id": ["a", "b"] * 6, "patient": ["P1", "P2"] * 6}, index=[f"s{i}" for i in range(12)])
+    spatial = {name: {"images": {}, "scalefactors": {"tissue_hires_scalef": 0.1}} for name in "ab"}
+    write_h5ad(path, counts(), spatial=grid(), obs=obs, uns={"spatial": spatial})
+
+
+def test_a_file_of_several_libraries_becomes_a_section_each(tmp_path: Path) -> None:
+    two_libraries(tmp_path / "data" / "S1.h5ad")
+    write_image(tmp_path / "data" / "S1_a.png")
+    write_image(tmp_path / "data" / "images" / "b.png", seed=1)
+    result = run(app, ["data", "add", "data", "--name", "mine"])
+    assert result.exit_code == 0, result.output
+    sections = yaml.safe_load((tmp_path / "mine.yaml").read_text())["sections"]
+    assert [(s["id"], s["patient"], s["library"], s["image"]) for s in sections] == [
+        ("S1_a", "P1", "a", "S1_a.png"),
+        ("S1_b", "P2", "b", "images/b.png"),
+    ]
+    found = check_dataset("mine.yaml", None, ArrayCache())
+    assert [section.spots for section in found.sections] == [6, 6]
+
+
+def test_several_libraries_do_not_share_one_image(tmp_path: Path) -> None:
+    two_libraries(tmp_path / "data" / "S1.h5ad")
+    write_image(tmp_path / "data" / "S1.png")
+    result = run(app, ["data", "add", "data", "--name", "mine"])
+    assert isinstance(result.exception, DataError)
+    assert "2 libraries (a, b), parted by obs['library_id']" in str(result.exception)
+    assert "adata[adata.obs['library_id'] == 'a'].write_h5ad('a.h5ad')" in str(result.exception)
+    assert "S1.png can be the image of one of them only" in str(result.exception)
+
+
+def test_bins_are_for_formats_that_have_some(tmp_path: Path) -> None:
+    make_h5ads(tmp_path / "data")
+    result = run(app, ["data", "add", "data", "--name", "mine", "--bin", "8um"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "--bin is for visium" in str(result.exception)

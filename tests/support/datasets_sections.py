@@ -64,7 +64,6 @@ def write_visium(
     values = counts(14, len(names), seed=seed)
     barcodes = [f"AAAC{i:02d}-1" for i in range(14)]
     (folder / "spatial").mkdir(parents=True, exist_ok=True)
-    kinds = ["Gene Expression"] * len(names)
     if mtx:
         inner = folder / "filtered_feature_bc_matrix"
         inner.mkdir()
@@ -83,16 +82,7 @@ def write_visium(
         ):
             (inner / name).write_bytes(gzip.compress(body.encode()))
     else:
-        matrix = sparse.csr_matrix(values)
-        with h5py.File(folder / "filtered_feature_bc_matrix.h5", "w") as file:
-            group = file.create_group("matrix")
-            for name, array in (("data", matrix.data), ("indices", matrix.indices), ("indptr", matrix.indptr)):
-                group[name] = array
-            group["shape"] = np.array([len(names), 14])
-            group["barcodes"] = np.array(barcodes, dtype="S")
-            group["features/name"] = np.array(names, dtype="S")
-            group["features/id"] = np.array([f"ENSG{i:011d}" for i in range(len(names))], dtype="S")
-            group["features/feature_type"] = np.array(kinds, dtype="S")
+        write_tenx_h5(folder / "filtered_feature_bc_matrix.h5", values, names, barcodes)
     pixel = hexagons(14)
     table = pd.DataFrame(
         {
@@ -111,6 +101,21 @@ def write_visium(
     )
     write_image(folder / "spatial" / "tissue_hires_image.png", 60, 50)
     return values[:12]
+
+
+def write_tenx_h5(path: Path, values: np.ndarray, names: tuple[str, ...], barcodes: list[str]) -> Path:
+    """A matrix of counts, int (barcodes, genes), in the HDF5 of Space Ranger."""
+    matrix = sparse.csr_matrix(values)
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix")
+        for name, array in (("data", matrix.data), ("indices", matrix.indices), ("indptr", matrix.indptr)):
+            group[name] = array
+        group["shape"] = np.array([len(names), len(barcodes)])
+        group["barcodes"] = np.array(barcodes, dtype="S")
+        group["features/name"] = np.array(names, dtype="S")
+        group["features/id"] = np.array([f"ENSG{i:011d}" for i in range(len(names))], dtype="S")
+        group["features/feature_type"] = np.array(["Gene Expression"] * len(names), dtype="S")
+    return path
 
 
 def write_tables(folder: Path, section: str = "S1", separator: str = ",", seed: int = 0) -> np.ndarray:

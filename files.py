@@ -1,20 +1,115 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all.
+
+What is being written stands beside its place as `.NAME.PID-TOKEN.tmp`, reaches the disk, and only then gets its name; a
+kill leaves at most such a hidden leftover. Permissions are those that the umask gives.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text under a temporary name, flush it to disk and rename it."""
+    """Write UTF-8 text, line ends as they are."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes."""
+    with written(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Where to write what becomes the file `path` when the block ends well, for libraries that write to a path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _aside(path)
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        yield temporary
+        settle(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_folder(folder: Path, lock: AbstractContextManager[Any] | None = None) -> Iterator[Path]:
+    """An empty folder that becomes `folder` when the block ends well; an earlier one of that name goes only then.
+
+    Args:
+        lock: held while the names change, where others write the same folder.
+    """
+    temporary = _aside(folder)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        flush(temporary)
+        with lock or nullcontext():
+            replaced = _aside(folder)
+            if folder.exists():
+                folder.rename(replaced)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if replaced.exists():
+                    replaced.rename(folder)
+                raise
+            shutil.rmtree(replaced, ignore_errors=True)
+        flush(folder.parent, inside=False)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def settle(temporary: Path, path: Path) -> None:
+    """Bring a file to the disk and give it its name, in place of one that has it."""
+    flush(temporary)
+    temporary.replace(path)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, renamed away first, so that nobody ever opens half of it; nothing where there is none."""
+    if folder.exists():
+        aside = _aside(folder)
+        folder.rename(aside)
+        shutil.rmtree(aside)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left beside the files and folders in `folder`."""
+    for left in folder.glob(".*.tmp"):
+        writer = left.name.rsplit(".", 2)[1].partition("-")[0]
+        if writer.isdigit() and not _writes(int(writer)):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def flush(path: Path, inside: bool = True) -> None:
+    """Make sure that a file, or a folder with all below it, has reached the disk; `inside` False: the names alone."""
+    for each in [*(path.rglob("*") if inside and path.is_dir() else ()), path]:
+        handle = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _writes(pid: int) -> bool:
+    """Whether a process can still write: in a container without an init, a killed one stays as a zombie for good."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    except psutil.NoSuchProcess:
+        return False

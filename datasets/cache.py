@@ -11,7 +11,6 @@ import contextlib
 import errno
 import logging
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import DataError
+from ..files import remove_folder, written_folder
 from .cache_root import default_root
-from .entry import HEADER, Damaged, Entry, EntryWriter, check_entry, open_entry, seal_entry, sync_folder
+from .entry import HEADER, Damaged, Entry, EntryWriter, check_entry, open_entry, seal_entry
 
 _log = logging.getLogger("qbench")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -78,17 +78,10 @@ class ArrayCache:
                 return entry  # another process built it while this one waited
             for left in self._leftovers(kind, key):
                 shutil.rmtree(left)
-            temporary = folder.with_name(f".{key}.{secrets.token_hex(4)}.tmp")
-            temporary.mkdir(parents=True)
-            try:
+            with written_folder(folder) as temporary:
                 writer = EntryWriter(temporary)
                 build(writer)
                 seal_entry(writer, kind, key)
-                self._discard(folder)
-                temporary.rename(folder)
-                sync_folder(folder.parent)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)  # gone already after a success
             return open_entry(folder, kind, key)
 
     def entries(self) -> list[EntryInfo]:
@@ -102,7 +95,7 @@ class ArrayCache:
     def remove(self, kind: str, key: str) -> None:
         """Remove an entry; processes that have it open keep their view of it."""
         with self._explained(), self._lock(kind, key):
-            self._discard(self.root / kind / key)
+            remove_folder(self.root / kind / key)
 
     def gc(self, max_bytes: int | None = None) -> Collected:
         """Remove what dead builds left and unusable entries; then, above `max_bytes`, the longest unused ones."""
@@ -153,13 +146,6 @@ class ArrayCache:
 
     def _leftovers(self, kind: str, key: str) -> list[Path]:
         return [p for p in (self.root / kind).glob(f".{key}.*.tmp") if p.name[1:].rsplit(".", 2)[0] == key]
-
-    def _discard(self, folder: Path) -> None:
-        """Rename away before deleting, so that no process ever opens half an entry."""
-        if folder.exists():
-            aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-            folder.rename(aside)
-            shutil.rmtree(aside)
 
     @contextlib.contextmanager
     def _lock(self, kind: str, key: str, wait: bool = True) -> Iterator[None]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import DataError, IntegrityError
+from ..files import settle
 from .hashing import plain_sha256
 
 Progress = Callable[[str, int, int], None]
@@ -59,9 +59,7 @@ def download(url: str, path: Path, expected: Expected, progress: Progress | None
         except IntegrityError:
             part.unlink()
             raise
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    settle(part, path)
     return found
 
 

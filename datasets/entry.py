@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..files import flush
 from .hashing import plain_sha256
 
 HEADER = "header.json"
@@ -85,12 +86,12 @@ class EntryWriter:
 
 
 def seal_entry(writer: EntryWriter, kind: str, key: str) -> None:
-    """Bring all files of a new entry to the disk and write its header, the last of them."""
+    """Write the header of a new entry, the last of its files: what each other one is once it has reached the disk."""
     arrays = writer.finish()
     folder = writer.folder
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        _sync(path)
+        flush(path)
         stat = path.stat()
         name = path.relative_to(folder).as_posix()
         files[name] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": plain_sha256(path)}
@@ -104,10 +105,6 @@ def seal_entry(writer: EntryWriter, kind: str, key: str) -> None:
     }
     path = folder / HEADER
     path.write_text(json.dumps(header, indent=1), encoding="utf-8")
-    _sync(path)
-    for inner in [p for p in folder.rglob("*") if p.is_dir()]:
-        sync_folder(inner)
-    sync_folder(folder)
 
 
 def check_entry(folder: Path, kind: str, key: str, contents: bool) -> dict[str, Any]:
@@ -170,16 +167,3 @@ def open_entry(folder: Path, kind: str, key: str) -> Entry:
         with contextlib.suppress(OSError):  # a shared, read-only cache keeps no times of use
             os.utime(path)
     return Entry(folder, arrays, header["metadata"])
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import time
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..files import write_text
 
 _SETTLED_NS = 2_000_000_000  # a file this fresh may change again within one tick of its time stamp
 
@@ -75,9 +75,6 @@ def _recall(memory: Path) -> dict[str, Any] | None:
 
 def _remember(memory: Path, known: dict[str, Any]) -> None:
     try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = memory.with_name(f"{memory.name}.{secrets.token_hex(4)}.tmp")
-        temporary.write_text(json.dumps(known), encoding="utf-8")
-        temporary.replace(memory)
+        write_text(memory, json.dumps(known))
     except OSError:
         return  # a memory that cannot be kept costs time, not correctness

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..files import written
 from .record import Record
 from .row import Row
 from .stored import StoredPredictions, read_predictions, read_scores
@@ -148,13 +149,8 @@ def _fold_ceilings(folder: Path, record: Record) -> dict[str, NDArray[np.float64
         for at in [stored.sections == section]
     }
     if os.access(folder.parent, os.W_OK):
-        kept.parent.mkdir(exist_ok=True)
-        temporary = kept.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as stream:
+        with written(kept) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, **out)  # type: ignore[arg-type]
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.rename(kept)
     return out
 
 

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 from ..errors import MethodError
+from ..files import written
 from .method import FitContext
 
 NAME = "checkpoint.pt"
 
 
 def write_checkpoint(directory: Path, values: dict[str, Any]) -> None:
-    """Write to a temporary name, fsync, rename.
+    """Write the checkpoint in place of the last.
 
     Raises:
         MethodError: the directory cannot be written.
     """
     import torch
 
-    temporary = directory / f"{NAME}.{os.getpid()}"
     try:
-        with temporary.open("wb") as file:
-            torch.save(values, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(directory / NAME)
+        with written(directory / NAME) as temporary:
+            torch.save(values, temporary)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
         raise MethodError(f"The checkpoint cannot be written into {directory} ({error}); free space.") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,19 +11,11 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..datasets.cohort import Cohort, SealedSection
 from ..errors import MethodError
 from ..yaml_files import dotted, fault
-
-
-def _whole_numbers(value: object) -> object:
-    """`8-5-5-5` and `[8,5,5,5]` as they are written on the command line, read as a list."""
-    return re.findall(r"[^\s,\-\[\]]+", value) if isinstance(value, str) else value
-
-
-AsList = BeforeValidator(_whole_numbers)  # annotates a tuple parameter that is also written as 8-5-5-5
 
 
 class Parameters(BaseModel):

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from ..errors import ConfigurationError, DataError, close_to, short, unknown
 from ..registries import HERE, Registry
 from .card import PROFILES, MethodCard, shipped_card, values_in_words
+from .dashes import dashed
 from .method import Method, Parameters
 
 METHODS = Registry(
@@ -184,7 +185,7 @@ def _written(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+    return str(dashed(value))
 
 
 def _validate(name: str, cls: type[Method], values: Mapping[str, Any]) -> Parameters:

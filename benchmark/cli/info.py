@@ -89,6 +89,8 @@ def method_info(name: str) -> dict[str, Any]:
 
 def method_markdown(name: str) -> str:
     """A page of docs/methods."""
+    from ...methods.dashes import dashed
+
     info = method_info(name)
     lines = [f"# {info['title']}", "", f"`{name}`, a {info['kind']}; predicts {info['reads']}. {info['summary']}", ""]
     if info["paper"]:
@@ -110,15 +112,11 @@ def method_markdown(name: str) -> str:
         lines.append("|---" * (len(profiles) + 4) + "|")
         for parameter in info["parameters"]:
             sources = [f"{p}: {parameter['source'][p]}" for p in profiles if p in parameter["source"]]
-            cells = [f"`{parameter['name']}`", *(_value(parameter[p]) for p in profiles)]
+            cells = [f"`{parameter['name']}`", *(str(dashed(parameter[p])) for p in profiles)]
             cells += [parameter["values"], parameter["what"], "; ".join(sources)]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         lines.append("")
     return "\n".join(lines)
-
-
-def _value(value: Any) -> str:
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _kind_of(name: str) -> str:

@@ -7,12 +7,12 @@ from functools import partial
 
 from ...datasets.cache import ArrayCache
 from ...datasets.gene_names import missing_notes
+from ...files import remove_leftovers
 from ...leaderboard.record import Record
 from ..settings import RunSettings
 from .inputs import prepare
 from .plan import Plan, PlannedCell, make_plan
 from .reporter import Reporter
-from .store import clean
 from .worker import run_apart
 
 
@@ -25,10 +25,12 @@ def execute(plan: Plan, reporter: Reporter) -> list[Record]:
     reporter.start(len(plan.cells), len(plan.cells) - len(pending))
     try:
         if pending:
-            clean(pending[0].task.folder.parent)
+            remove_leftovers(pending[0].task.folder.parent)
             _prepare(plan, [cell.task.method for cell in pending], reporter)
             records |= _run_cells(plan, pending, reporter)
-            clean(pending[0].task.folder.parent)  # a killed run's cell may have ended its last write after the first
+            remove_leftovers(
+                pending[0].task.folder.parent
+            )  # a killed run's cell may have ended its last write after the first
     finally:
         reporter.finish()
     for note in missing_notes(genes_missing(records.values())):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 import re
 import shutil
 import traceback
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from ...datasets.target import integer_counts
 from ...errors import QbenchError
+from ...files import written_folder
 from ...leaderboard.record import Failure, Record
 from ...methods.method import Method
 from .pictures import spatial_entry
@@ -64,51 +64,21 @@ def write_cell(
     Raises:
         QbenchError: the folder cannot be written (a full disk, no permission). Nothing half-written stays under its name.
     """
-    temporary = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
+    lock = FileLock(folder.parent / ".lock")  # a failed earlier try, or the same cell by a run beside this one
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        if result is not None:
-            _write_scores(temporary / "scores.parquet", result)
-            _write_predictions(temporary / "predictions.h5ad", result)
-            if method is not None:
-                method.save(temporary / "model")
-                model = hash_folder(temporary / "model")
-                record = record.model_copy(update={"hashes": record.hashes.model_copy(update={"model": model})})
-        _write_diagnostics(temporary / "diagnostics.npz", history, {} if result is None else result.diagnostics)
-        (temporary / "record.json").write_text(record.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
-        _flush(temporary)
-        with FileLock(folder.parent / ".lock"):
-            if folder.exists():  # a failed earlier try, or the same cell by a run beside this one: the newest stays
-                old = folder.parent / f".{folder.name}.{os.getpid()}.old"
-                folder.rename(old)
-                temporary.rename(folder)
-                shutil.rmtree(old)
-            else:
-                temporary.rename(folder)
+        with written_folder(folder, lock) as temporary:
+            if result is not None:
+                _write_scores(temporary / "scores.parquet", result)
+                _write_predictions(temporary / "predictions.h5ad", result)
+                if method is not None:
+                    method.save(temporary / "model")
+                    model = hash_folder(temporary / "model")
+                    record = record.model_copy(update={"hashes": record.hashes.model_copy(update={"model": model})})
+            _write_diagnostics(temporary / "diagnostics.npz", history, {} if result is None else result.diagnostics)
+            (temporary / "record.json").write_text(record.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
     except OSError as error:
         raise unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return record
-
-
-def clean(folder: Path) -> None:
-    """Remove what killed processes left beside the cells of a protocol's folder."""
-    for left in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):
-        pid = left.name.rsplit(".", 2)[1]
-        if pid.isdigit() and not _writes(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _writes(pid: int) -> bool:
-    """Whether a process can still write: in a container without an init, a killed cell stays as a zombie for good."""
-    import psutil
-
-    try:
-        return psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
-    except psutil.NoSuchProcess:
-        return False
 
 
 def unwritable(folder: Path, error: OSError) -> QbenchError:
@@ -190,13 +160,3 @@ def hash_folder(folder: Path) -> str:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def _flush(folder: Path) -> None:
-    """Make sure that all below a folder has reached the disk before it gets its name."""
-    for path in [*folder.rglob("*"), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -7,8 +7,6 @@ the inputs can be made again elsewhere, exactly.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...datasets.hashing import canonical_hash, plain_sha256
 from ...errors import ConfigurationError, DataError, MethodError
-from ...files import write_text
+from ...files import write_text, written_folder
 from ...leaderboard.record import PatchRecord
 from ...methods.encoders.registry import EncoderSpec, Weights, resolve
 from ...methods.machine import resolve_device
@@ -155,21 +153,12 @@ def write_model(to: Path, record: FitRecord, method: Method) -> None:
     Raises:
         QbenchError: the folder cannot be written.
     """
-    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
-    old = to.with_name(f".{to.name}.{os.getpid()}.old")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        method.save(temporary)
-        write_text(temporary / FIT, record.model_dump_json(indent=1))
-        if to.exists():
-            to.rename(old)
-        temporary.rename(to)
-        shutil.rmtree(old, ignore_errors=True)
+        with written_folder(to) as temporary:
+            method.save(temporary)
+            write_text(temporary / FIT, record.model_dump_json(indent=1))
     except OSError as error:
         raise unwritable(to, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def hash_model(folder: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...methods.dashes import dashed
 from .space import Settings
 from .trial import TrialResult
 
@@ -32,7 +33,7 @@ class Line:
 
 def in_words(settings: Settings) -> str:
     """`alpha=0.5 fsq_levels=8-5-5-5`."""
-    return " ".join(f"{k}={'-'.join(map(str, v)) if isinstance(v, list) else v}" for k, v in settings.items())
+    return " ".join(f"{name}={dashed(value)}" for name, value in settings.items())
 
 
 class Board:

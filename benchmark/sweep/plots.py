@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...files import written
+from ...methods.dashes import dashed
 from .space import Axis, Space
 from .trial import TrialResult
 
@@ -30,10 +32,9 @@ def draw_plots(folder: Path, results: Sequence[TrialResult], space: Space, selec
         for name, draw in (("sensitivity", _sensitivity), ("parallel", _parallel)):
             figure = draw(known, space, select)
             for ending in FORMATS:
-                temporary = folder / f".{name}.{ending}.tmp"
                 metadata: dict[str, Any] = {"Date": None} if ending == "svg" else {"Software": None}
-                figure.savefig(temporary, format=ending, dpi=150, bbox_inches="tight", metadata=metadata)
-                temporary.replace(folder / f"{name}.{ending}")
+                with written(folder / f"{name}.{ending}") as temporary:
+                    figure.savefig(temporary, format=ending, dpi=150, bbox_inches="tight", metadata=metadata)
 
 
 def excess(results: Sequence[TrialResult], select: str) -> NDArray[np.float64]:
@@ -55,9 +56,8 @@ def positions(values: Sequence[Any], axis: Axis) -> tuple[NDArray[np.float64], l
 
 
 def _written(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "-".join(map(str, value))
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if number else str(dashed(value))
 
 
 def _sensitivity(results: Sequence[TrialResult], space: Space, select: str) -> Figure:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ...files import write_text
+from ...files import write_text, written
 from ...leaderboard.export import tables_json
 from ...leaderboard.markdown import tables_markdown
 from ...leaderboard.summarise import summarise
 from ...leaderboard.table import Table
+from ...methods.dashes import dashed
 from ..engine.store import unwritable
 from .board import in_words
 from .plots import draw_plots
@@ -48,10 +49,11 @@ def write_trials(path: Path, results: list[TrialResult]) -> None:
     columns: dict[str, list[Any]] = {"fold": [r.fold for r in results], "trial": [r.number for r in results]}
     columns |= {name: [getattr(r, name) for r in results] for name in fixed}
     for name in results[0].settings:
-        values = [_plain(r.settings[name]) for r in results]
+        values = [dashed(r.settings[name]) for r in results]
         same = len({type(v) for v in values} - {int, float}) == 0
         columns[f"set:{name}"] = [float(v) for v in values] if same else [str(v) for v in values]
-    pq.write_table(pa.table(columns), path)
+    with written(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
 
 
 def rank_agreement(results: list[TrialResult], select: str) -> float | None:
@@ -77,7 +79,7 @@ def rank_agreement(results: list[TrialResult], select: str) -> float | None:
 def choice_agreement(sweep: Sweep) -> dict[str, dict[str, int]]:
     """Parameter -> value -> number of folds that chose it."""
     return {
-        name: dict(Counter(str(_plain(result.settings[name])) for result in sweep.chosen.values()).most_common())
+        name: dict(Counter(str(dashed(result.settings[name])) for result in sweep.chosen.values()).most_common())
         for name in sweep.space.parameters
     }
 
@@ -171,10 +173,6 @@ def time_in_words(sweep: Sweep) -> str:
         f"Ray was up after {times.ray:.1f} s, the first trial began {times.start:.1f} s later, "
         f"the search took {times.search:.1f} s{share}."
     )
-
-
-def _plain(value: Any) -> Any:
-    return "-".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

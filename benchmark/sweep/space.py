@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...errors import ConfigurationError, QbenchError, short
+from ...methods.dashes import dashed
 from ...methods.registry import MethodSpec, spec
 from ...yaml_files import read_model
 
@@ -198,5 +199,4 @@ def _short(value: float) -> float:
 
 def _same(value: Any, choice: Any) -> bool:
     """Whether a JSON value and one as written in YAML ("8-5-5-5") are the same."""
-    written = "-".join(map(str, value)) if isinstance(value, list) else value
-    return choice in (value, written)
+    return choice in (value, dashed(value))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import QbenchError
+from ...files import written
 from ...names import path_part
 
 if TYPE_CHECKING:
@@ -76,15 +76,11 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     stem = path_part(name)
     out = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for suffix in ("png", "svg"):
-            temporary = folder / f".{stem}.{os.getpid()}.{suffix}"
-            with style():
+            path = folder / f"{stem}.{suffix}"
+            with style(), written(path) as temporary:
                 figure.savefig(temporary, format=suffix, dpi=200, metadata={"Date": None} if suffix == "svg" else None)
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            temporary.rename(folder / f"{stem}.{suffix}")
-            out.append(folder / f"{stem}.{suffix}")
+            out.append(path)
     except OSError as error:
         raise QbenchError(
             f"Could not save figures in {folder}: {error.strerror or error}; choose another --output."

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..method import AsList
+from ..dashes import AsList
 from ..training import TrainingParameters
 
 Levels = Annotated[tuple[Annotated[int, Field(ge=2, le=1024)], ...], AsList, Field(min_length=1)]

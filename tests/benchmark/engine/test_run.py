@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qbench.benchmark.engine.store import clean
+from qbench.files import remove_leftovers
 
 from ...support.tiny_her2st import make as make_tiny
 
@@ -232,10 +232,14 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(place, undisturbed, m
 def test_what_ended_processes_left_is_removed_and_what_a_live_one_writes_is_not(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     time.sleep(1)  # not waited for: a zombie, as a killed cell stays where no init collects it
-    left = [tmp_path / f".cell.{ended.pid}.tmp", tmp_path / f".cell.{ended.pid}.old", tmp_path / ".cell.99999999.tmp"]
+    left = [
+        tmp_path / f".cell.{ended.pid}.tmp",
+        tmp_path / f".cell.{ended.pid}-0123abcd.tmp",
+        tmp_path / ".cell.99999999.tmp",
+    ]
     kept = [tmp_path / f".cell.{os.getpid()}.tmp", tmp_path / "cell"]
     for folder in left + kept:
         folder.mkdir()
-    clean(tmp_path)
+    remove_leftovers(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
     ended.wait()

@@ -11,15 +11,12 @@ from typing import Any
 
 from ..errors import ConfigurationError, DataError
 from ..names import check_name, patient_name
+from .find_images import first_image, image_of
+from .readers.store_files import full_image, is_store, read_store
 from .readers.visium_files import BIN, find_samples, prefix_of
 
-IMAGES = (  # the preferred first; what is not read is found, too, and refused with its conversion
-    *(".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm"),
-    *(".ome.tif", ".ome.tiff", ".ome.btf", ".tif", ".tiff", ".btf", ".jpg", ".jpeg", ".png"),
-    *(".qptiff", ".czi", ".vsi", ".jp2", ".bmp"),
-)
 SPOTS = ("_spots.csv", "_spots.tsv")
-BINNED = ("visium",)  # formats in which --bin chooses
+BINNED = ("visium", "spatialdata")  # formats in which --bin chooses
 USUAL_BIN = 8.0  # microns; what 10x analyses Visium HD at
 _LENGTH = re.compile(r"(?:square_)?0*(\d+(?:\.\d+)?)(?:um|µm|μm)?")
 _DOWNLOADED = ("_tissue_image", "_full_image", "_image", "")  # after a sample's name, the image that was aligned first
@@ -68,11 +65,11 @@ def _sections_of(path: Path, folder: Path) -> list[dict[str, Any]]:
     with open_anndata(path) as file:
         obs = read_part(file, "obs")
         libraries = library_rows(obs, file)
-    image = _image_of(folder, path.stem)
+    image = image_of(folder, path.stem)
     if not libraries:  # one, or several that nothing parts, which the reader refuses
         return [_section(path.stem, _patient_in(obs), path.name, image=image)]
     named = {name: f"{path.stem}_{name}" for name in libraries}
-    images = {name: _image_of(folder, named[name]) or _image_of(folder, name) for name in libraries}
+    images = {name: image_of(folder, named[name]) or image_of(folder, name) for name in libraries}
     if image is not None and not any(images.values()):
         raise DataError(
             f"{parted(path, obs, libraries)}. {image} can be the image of one of them only; call each "
@@ -84,6 +81,27 @@ def _sections_of(path: Path, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+def _stores(folder: Path, bin_um: float | None) -> list[dict[str, Any]]:
+    from .readers.stores import PSEUDO_SPOT, find_samples_in
+
+    sections = []
+    for path in [folder] if is_store(folder) else sorted(filter(is_store, folder.glob("*.zarr"))):
+        store = read_store(path)
+        samples = list(find_samples_in(store, path))
+        for sample in samples:
+            alone = len(samples) == 1
+            name = path.stem if alone else f"{path.stem}_{sample.name}"
+            inside = full_image(store, sample.name)
+            file = path.relative_to(folder).as_posix() if path != folder else f"../{path.resolve().name}"
+            own = image_of(folder, name)
+            image = own if own is not None or inside is None else f"{file}/images/{inside}"
+            molecules = sample.transcripts is not None
+            edge = bin_um or PSEUDO_SPOT if molecules else _bin_of(list(sample.tables), bin_um, path)
+            library = None if alone else sample.name
+            sections.append(_section(name, None, file, image=image, library=library, bin=edge))
+    return sections
+
+
 def _visium(folder: Path, bin_um: float | None) -> list[dict[str, Any]]:
     places = _of_one_bin(list(find_samples(folder)), bin_um)
     named = [_names_of(place, folder) for place in places]
@@ -91,7 +109,7 @@ def _visium(folder: Path, bin_um: float | None) -> list[dict[str, Any]]:
     sections = []
     for place, names in zip(places, named, strict=True):
         # A user's image says how a section is called; without one, it is what its folder is called.
-        images = {name: _image_of(folder, name) for name in names if times[name] == 1}
+        images = {name: image_of(folder, name) for name in names if times[name] == 1}
         name = next((name for name in names if images.get(name)), names[0])
         image = images.get(name) or next(filter(None, (_own_image(folder, place, each) for each in names)), None)
         sections.append(_section(name, None, place.relative_to(folder).as_posix(), image=image))
@@ -114,14 +132,26 @@ def _of_one_bin(places: list[Path], wanted: float | None) -> list[Path]:
         )
     chosen = [place for place in places if place.parent not in sizes]
     for parent, bins in sizes.items():
-        size = wanted or (USUAL_BIN if USUAL_BIN in bins or len(bins) > 1 else next(iter(bins)))
-        if size not in bins:
-            raise ConfigurationError(
-                f"Expected bins of {size:g} microns in {parent}, found {', '.join(f'{one:g}um' for one in sorted(bins))}; "
-                "choose with --bin."
-            )
+        size = _bin_of(list(bins), wanted, parent)
+        assert size is not None
         chosen.append(bins[size])
     return sorted(chosen)
+
+
+def _bin_of(known: list[Any], wanted: float | None, where: Path) -> float | None:
+    """The wanted edge among the known ones, without a wish the usual one or the only one; None for spots.
+
+    Raises:
+        ConfigurationError: there is no such bin, or it is not said which.
+    """
+    if known == [None] and wanted is None:
+        return None
+    edges = sorted(edge for edge in known if edge is not None)
+    size = wanted or (edges[0] if len(edges) == 1 else USUAL_BIN)
+    if size not in edges:
+        found = ", ".join(f"{edge:g}um" for edge in edges) or "spots"
+        raise ConfigurationError(f"Expected bins of {size:g} microns in {where}, found {found}; choose with --bin.")
+    return size
 
 
 def _names_of(place: Path, folder: Path) -> list[str]:
@@ -144,7 +174,7 @@ def _own_image(folder: Path, place: Path, name: str) -> str | None:
         inner = inner.parent
     for where in dict.fromkeys((inner, inner.parent if inner.name == "outs" and inner != folder else inner, folder)):
         for after in _DOWNLOADED:
-            if found := _first_image(where, f"{name}{after}"):
+            if found := first_image(where, f"{name}{after}"):
                 return found.relative_to(folder).as_posix()
     return None
 
@@ -162,9 +192,7 @@ def _tables(folder: Path, bin_um: float | None) -> list[dict[str, Any]]:
         name = spots.name.rpartition("_spots")[0]
         for ending in (".csv", ".tsv", ".csv.gz", ".tsv.gz"):
             if (folder / f"{name}{ending}").is_file():
-                sections.append(
-                    _section(name, None, f"{name}{ending}", spots=spots.name, image=_image_of(folder, name))
-                )
+                sections.append(_section(name, None, f"{name}{ending}", spots=spots.name, image=image_of(folder, name)))
                 break
     return sections
 
@@ -173,6 +201,7 @@ FORMS: dict[str, Callable[[Path, float | None], list[dict[str, Any]]]] = {
     # In the order of the search: HEST's and Visium's folders hold .h5ad or .csv files, too.
     "hest": _hest,
     "visium": _visium,
+    "spatialdata": _stores,
     "h5ad": _h5ad,
     "tables": _tables,
 }
@@ -185,22 +214,6 @@ def _section(name: str, patient: str | None, file: str, **more: str | float | No
         "file": file,
         **{key: value for key, value in more.items() if value is not None},
     }
-
-
-def _image_of(folder: Path, name: str) -> str | None:
-    """An image of the section's name, beside its file or in `images`."""
-    found = _first_image(folder, name) or _first_image(folder / "images", name)
-    return None if found is None else found.relative_to(folder).as_posix()
-
-
-def _first_image(folder: Path, name: str) -> Path | None:
-    """The image of that name, whatever the case of its ending."""
-    if not folder.is_dir():
-        return None
-    by_ending = {
-        path.name[len(name) :].lower(): path for path in sorted(folder.iterdir()) if path.name.startswith(f"{name}.")
-    }
-    return next((by_ending[ending] for ending in IMAGES if ending in by_ending), None)
 
 
 def _patient_in(obs: Any) -> str | None:

@@ -35,6 +35,7 @@ READERS = Registry(
     {
         "h5ad": "qbench.datasets.readers.h5ad:open_h5ad",
         "hest": "qbench.datasets.readers.hest:open_hest",
+        "spatialdata": "qbench.datasets.readers.stores:open_stores",
         "tables": "qbench.datasets.readers.tables:open_tables",
         "visium": "qbench.datasets.readers.visium:open_visium",
         "her2st": "qbench.datasets.her2st:open_her2st",
@@ -47,8 +48,8 @@ class DatasetCard(BaseModel):
     """What is known of a dataset before it is opened; one YAML file in `configs/datasets`, or a user's own.
 
     Attributes:
-        reader: a name in `READERS`, never a function to import: cards come from strangers. h5ad, hest, tables and visium
-            read the sections that the card lists.
+        reader: a name in `READERS`, never a function to import: cards come from strangers. h5ad, hest, spatialdata, tables
+            and visium read the sections that the card lists.
         needs_folder: the reader wants `data_dir`; else it makes or finds its data itself.
         expected: spots of the sections 1, 2, ... of each patient, of the complete data; empty where unknown.
         markers: the marker genes (MG) by group; `markers_name` names the list.

@@ -146,7 +146,7 @@ def add_(
     name: Annotated[str, typer.Option("--name", help="Name of the dataset.")],
     to: Annotated[Path | None, typer.Option("--to", help="The card to write, default NAME.yaml here.")] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="h5ad, hest, tables or visium; found out without it.")
+        str | None, typer.Option("--format", help="h5ad, hest, spatialdata, tables or visium; found out without it.")
     ] = None,
     patients: Annotated[Path | None, typer.Option("--patients", help="CSV with columns section and patient.")] = None,
     layer: Annotated[

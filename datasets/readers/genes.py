@@ -66,12 +66,46 @@ def to_symbols(
     return symbols, (f"Ensembl ids read as symbols of column '{column}'",)
 
 
-def tell_apart(columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> bool:
-    """Whether a column of ids, Ensembl's or others named so, gives each gene of a repeated symbol one of its own."""
+def named_genes(
+    counts: sparse.csr_matrix,
+    names: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
+    wanted: str | None,
+    where: str,
+) -> tuple[sparse.csr_matrix, tuple[str, ...], tuple[str, ...]]:
+    """Counts by symbol, the symbols, and notes: several genes of one symbol are added up where their ids tell them apart.
+
+    Args: as of `to_symbols`; counts: CSR (spots, genes).
+
+    Raises:
+        DataError: see `to_symbols`; or symbols that appear twice, and nothing says that they are several genes.
+    """
+    symbols, notes = to_symbols(names, columns, wanted, where)
+    if symbols == tuple(names) and not are_ensembl(names):
+        if _tell_apart(columns, names):
+            symbols = _without_numbers(symbols)
+        else:
+            refuse_duplicates(symbols, where)
+    counts, symbols, more = add_up_duplicates(counts, symbols)
+    return counts, symbols, (*notes, *more)
+
+
+def _tell_apart(columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> bool:
+    """Whether a column of ids, Ensembl's or others named so, gives each gene one of its own."""
     return any(
-        len(set(zip(names, values, strict=True))) == len(names)
+        len(set(values)) == len(names)
         for column, values in columns.items()
         if are_ensembl(values) or column.lower() in ID_COLUMNS
+    )
+
+
+def _without_numbers(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    """Symbols as they were before AnnData's `var_names_make_unique` made TBCE-1 of the second TBCE."""
+    known = set(symbols)
+    parts = [symbol.rpartition("-") for symbol in symbols]
+    return tuple(
+        base if last.isdigit() and base in known else symbol
+        for symbol, (base, _, last) in zip(symbols, parts, strict=True)
     )
 
 

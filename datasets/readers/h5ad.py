@@ -25,7 +25,7 @@ from .anndata_file import (
     read_part,
     text_columns,
 )
-from .genes import add_up_duplicates, are_ensembl, refuse_duplicates, tell_apart, to_symbols
+from .genes import named_genes
 from .listed import Reader, left_out, open_listed, stated_image
 from .placement import check_positions, in_pitches
 
@@ -58,7 +58,7 @@ def read_h5ad(entry: SectionEntry, path: Path) -> Section:
     with open_anndata(path) as file:
         obs = read_part(file, "obs")
         mine = _rows(obs, file, entry, path)
-        kept, spots_notes = _under_tissue(obs, mine, where)
+        kept, spots_notes = under_tissue(obs, mine, where)
         if not len(kept):
             found = f"found none of {len(mine)}" if len(mine) else "it holds no spot"
             raise DataError(f"{where}: expected spots under tissue in {path}, {found}; is it the right file?")
@@ -68,12 +68,8 @@ def read_h5ad(entry: SectionEntry, path: Path) -> Section:
         stated = dict(read_part(file, "uns/qbench")) if "uns" in file and "qbench" in file["uns"] else {}
         factors = read_factors(file, entry.library, where)
     names = [str(name) for name in var.index]
-    columns = text_columns(var)
-    symbols, notes = to_symbols(names, columns, entry.symbols, where)
-    if symbols == tuple(names) and not are_ensembl(names) and not tell_apart(columns, names):
-        refuse_duplicates(symbols, where)
-    counts, symbols, more = add_up_duplicates(counts, symbols)
-    spots, again = _unique([str(name) for name in obs.index[kept]])
+    counts, symbols, notes = named_genes(counts, names, text_columns(var), entry.symbols, where)
+    spots, again = unique_names([str(name) for name in obs.index[kept]])
     labels = None
     if entry.labels is not None:
         if entry.labels not in obs:
@@ -97,7 +93,7 @@ def read_h5ad(entry: SectionEntry, path: Path) -> Section:
         pixel_xy=pixel_xy,
         spot_diameter=_number(stated, "spot_diameter"),
         labels=labels,
-        notes=(*notes, *more, *spots_notes, *again),
+        notes=(*notes, *spots_notes, *again),
         scales=scales,
     )
 
@@ -175,7 +171,7 @@ def parted(path: Path, obs: pd.DataFrame, libraries: dict[str, NDArray[np.intp]]
     )
 
 
-def _under_tissue(obs: pd.DataFrame, rows: NDArray[np.intp], where: str) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+def under_tissue(obs: pd.DataFrame, rows: NDArray[np.intp], where: str) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """The rows that obs["in_tissue"] does not call 0, and a note on the others.
 
     Raises:
@@ -192,7 +188,7 @@ def _under_tissue(obs: pd.DataFrame, rows: NDArray[np.intp], where: str) -> tupl
     return rows[kept], left_out(int((~kept).sum()))
 
 
-def _unique(names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def unique_names(names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of spots, those that are there again numbered (S, S-1, S-2) as anndata does, and a note."""
     import pandas as pd
     from anndata.utils import make_index_unique

@@ -92,8 +92,6 @@ def choose_runtime(runtime: str = "auto", device: str = "cpu") -> tuple[str, Lit
     if dtype == "fp32":
         return name, "fp32"
     fast = _cuda_has_bf16() if device == "cuda" else cpu_has_bf16()
-    if not fast and dtype != "bf16":
-        _say_fp32(device)
     return name, "bf16" if fast or dtype == "bf16" else "fp32"
 
 
@@ -145,8 +143,8 @@ def _cuda_has_bf16() -> bool:
 
 
 @cache
-def _say_fp32(device: str) -> None:
-    """Said once a process."""
+def say_fp32(device: str) -> None:
+    """That encoders run in fp32 for want of something faster; said once a process."""
     lacks = f"none of {', '.join(BF16_FLAGS)}" if device == "cpu" else "a CUDA capability below 8.0"
     _log.warning(
         "This machine has %s, so encoders run in fp32, which is slower than bf16 where that is in hardware.", lacks

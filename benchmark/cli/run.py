@@ -54,8 +54,7 @@ def run(
     records = execute(plan, make_reporter(quiet or as_json, verbose))
     tables = summarise(records)
     if as_json:
-        folders = {cell.task.cell: cell.task.folder for cell in plan.cells}
-        print(json.dumps(tables_json(with_ceilings(tables, folders)), indent=1))
+        print(json.dumps(tables_json(with_ceilings(tables, plan.folders)), indent=1))
     else:
         from rich.console import Console
 

@@ -18,12 +18,11 @@ def verify(
     runs: flags.Runs = Path("runs"), out: flags.Out = None, as_json: flags.Json = False, quiet: flags.Quiet = False
 ) -> None:
     """Recompute every hash and score from the stored predictions; exit 3 when one does not hold."""
-    from ..engine.reporter import make_reporter
     from ..engine.verify import verify as check
+    from .progress import Bars
 
-    reporter = make_reporter(quiet or as_json, False)
-    found = check(out or runs, reporter.preparing)
-    reporter.finish()
+    with Bars(quiet or as_json) as bars:
+        found = check(out or runs, bars)
     if as_json:
         problems = [{"cell": problem.cell, "message": problem.message} for problem in found.problems]
         print(json.dumps({"schema": 1, "cells": found.cells, "failed": found.failed, "problems": problems}, indent=1))

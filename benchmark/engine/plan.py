@@ -15,6 +15,7 @@ from ...datasets.protocol import Protocol
 from ...datasets.registry import Dataset
 from ...errors import ConfigurationError
 from ...leaderboard.record import PatchRecord, Record
+from ...methods.encoders.registry import say_what_is_slow
 from ...methods.machine import choose_precision, resolve_device
 from ...methods.registry import names as method_names
 from ..scoring.plugin_metrics import left_out
@@ -124,6 +125,11 @@ class Plan:
     def cache(self) -> Path:
         return self.ground.cache.root
 
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folder of each cell, by the cell's hash."""
+        return {cell.task.cell: cell.task.folder for cell in self.cells}
+
     def pending(self) -> list[PlannedCell]:
         """The cells to run; failed ones only with --retry-failed."""
         again = self.options.retry_failed
@@ -142,6 +148,7 @@ def make_plan(options: RunSettings) -> Plan:
     for text in options.methods:
         resolved = resolve_method(text, options, device)
         methods.setdefault(resolved.spec.label, resolved)
+        say_what_is_slow(resolved.encoders.values(), options.runtime)
     if options.no_images:
         blind = [m.spec.label for m in methods.values() if m.inputs.image]
         if blind:

@@ -13,6 +13,7 @@ from ...datasets.gene_names import check_gene_names
 from ...datasets.leaks import check_leaks, check_panel
 from ...datasets.registry import SectionInfo
 from ...errors import ConfigurationError
+from ...methods.encoders.registry import say_what_is_slow
 from ...methods.machine import choose_precision, resolve_device
 from ...methods.method import FitContext
 from ...version import __version__
@@ -67,6 +68,7 @@ def fit_model(
     cache = ArrayCache()
     device = resolve_device(options.device)
     resolved = resolve_method(options.methods[0], options, device)
+    say_what_is_slow(resolved.encoders.values(), options.runtime)
     if resolved.spec.cls.kind == "oracle":
         raise ConfigurationError(
             f"{resolved.spec.label} is an oracle: it reads the measured counts, which a new slide does not have."

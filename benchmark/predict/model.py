@@ -18,7 +18,7 @@ from ...datasets.hashing import canonical_hash, plain_sha256
 from ...errors import ConfigurationError, DataError, MethodError
 from ...files import write_text, written_folder
 from ...leaderboard.record import PatchRecord
-from ...methods.encoders.registry import EncoderSpec, Weights, resolve
+from ...methods.encoders.registry import EncoderSpec, Weights, resolve, say_what_is_slow
 from ...methods.machine import resolve_device
 from ...methods.method import Inputs, Method
 from ...methods.registry import load_method
@@ -132,6 +132,7 @@ def load_model(folder: Path, weights: Mapping[str, Weights], device: str, runtim
         )
     device = resolve_device(device)
     encoders = {key: _find(known, weights, device, runtime) for key, known in record.encoders.items()}
+    say_what_is_slow(encoders.values(), runtime)
     return FittedModel(record, method, inputs, encoders, hash_model(folder))
 
 

@@ -15,6 +15,7 @@ from ...errors import unknown
 from ...files import write_text
 from ...leaderboard.columns import number
 from ...leaderboard.export import tables_json
+from ...leaderboard.folder import with_ceilings
 from ...leaderboard.record import Record
 from ...leaderboard.reported import FIGURES, Claim, Reported, ReportedRow, Verdict, printed, read_reported, verdicts
 from ...leaderboard.row import Row
@@ -155,7 +156,7 @@ def run_ablation(method: str, options: RunSettings, reporter: Reporter) -> Ablat
     labels = tuple(dict.fromkeys(row.method for reported, _ in wanted for row in reported.rows))
     plan = make_plan(options.model_copy(update={"methods": labels}))
     records = execute(plan, reporter)
-    (table,) = summarise(records, reference=method)
+    (table,) = with_ceilings(summarise(records, reference=method), plan.folders)
     rows = {row.method: row for row in table.rows}
     blocks = tuple(
         Block(reported, reading, {r.method: rows[r.method] for r in reported.rows}, tuple(verdicts(table, reported)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...leaderboard.folder import with_ceilings
 from ...leaderboard.record import Record
 from ...leaderboard.reported import Verdict, verdicts
 from ...leaderboard.summarise import summarise
@@ -111,7 +112,7 @@ def run_readings(
     sweep = run_sweep(base.label, options, search, board_console, reporter, drawn, **shown)
     judged = judge(sweep, multiverse, combinations)
     chosen = best(judged)
-    (nested,) = summarise(sweep.records, reference=base.label)
+    (nested,) = with_ceilings(summarise(sweep.records, reference=base.label), sweep.folders)
     roles = select(judged, chosen, wanted.claims)
     held, table, records = hold(base, roles, options, reporter)
     return Measured(
@@ -198,8 +199,9 @@ def hold(
         }
         tables.append((role, one, shown))
     labels = dict.fromkeys(row.method for _, _, shown in tables for table in shown.values() for row in table.rows)
-    records = execute(make_plan(options.model_copy(update={"methods": (base.label, *labels)})), reporter)
-    (table,) = summarise(records, reference=base.label)
+    plan = make_plan(options.model_copy(update={"methods": (base.label, *labels)}))
+    records = execute(plan, reporter)
+    (table,) = with_ceilings(summarise(records, reference=base.label), plan.folders)
     held = tuple(
         Held(one, role, {name: tuple(verdicts(table, reported)) for name, reported in shown.items()})
         for role, one, shown in tables

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...files import write_text, written
 from ...leaderboard.export import tables_json
+from ...leaderboard.folder import with_ceilings
 from ...leaderboard.markdown import tables_markdown
 from ...leaderboard.summarise import summarise
 from ...leaderboard.table import Table
@@ -29,7 +30,7 @@ def write_report(sweep: Sweep) -> list[Table]:
     Raises:
         QbenchError: the folder cannot be written.
     """
-    tables = summarise(sweep.records)
+    tables = with_ceilings(summarise(sweep.records), sweep.folders)
     try:
         write_trials(sweep.folder / "trials.parquet", sweep.results)
         write_text(sweep.folder / "sweep.json", json.dumps(as_dict(sweep, tables), indent=1))

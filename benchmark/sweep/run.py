@@ -96,7 +96,8 @@ def run_sweep(
             found.results = search.results()
             found.chosen = choose(found)
             workers = None if options.ray_address else sweep.concurrent or int(session_cpus // sweep.cpus_per_trial)
-            found.records = execute(final_plan(found, plan, own, workers), reporter)
+            final = final_plan(found, plan, own, workers)
+            found.records, found.folders = execute(final, reporter), final.folders
     return found
 
 

@@ -62,6 +62,7 @@ class Sweep:
     results: list[TrialResult]
     chosen: dict[str, TrialResult] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
+    folders: dict[str, Path] = field(default_factory=dict)  # of the records, by their cells
     times: Times = field(default_factory=Times)
 
 

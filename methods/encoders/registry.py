@@ -19,7 +19,7 @@ from ...datasets.hashing import file_sha256
 from ...errors import ConfigurationError, DataError, short
 from ...registries import Registry
 from ...yaml_files import read_model
-from ..machine import choose_runtime, resolve_device
+from ..machine import choose_runtime, resolve_device, say_fp32
 from .card import EncoderCard
 
 Weights = Path | Literal["random"]
@@ -143,6 +143,16 @@ def resolve(
         runtime=kind,
         dtype="bf16" if dtype == "bf16" else "fp32",
     )
+
+
+def say_what_is_slow(encoders: Iterable[EncoderSpec], runtime: str) -> None:
+    """Say, once a process, that encoders run in fp32 where the machine has no bf16; not where the runtime names a dtype.
+
+    For the process that a command runs in: those of its cells would each say it anew.
+    """
+    for spec in encoders:
+        if spec.loader != "rgb" and spec.dtype == "fp32" and ":" not in runtime:
+            say_fp32(spec.device)
 
 
 def parse_weights(values: Iterable[str]) -> dict[str, Weights]:

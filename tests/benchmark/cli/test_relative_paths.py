@@ -141,6 +141,8 @@ def test_relative_paths_reach_every_process(place: Path, scores: Any, scheduler:
     if scheduler == "ablate":
         assert len(found) > 5
         assert all(record["status"] == "done" for record in found.values())
+        (told,) = (place / out / "ablations").glob("*/ablation.json")
+        assert all(table["ceiling"] for table in json.loads(told.read_text())["leaderboard"]["tables"])
     else:
         assert same(found["mine"], scores)
     if scheduler == "sweep":

@@ -335,6 +335,7 @@ def test_a_search_of_readings_opens_no_test_side_before_it_has_chosen_and_goes_o
     assert told["chosen"] == 1
     assert told["judged"][0]["excess"] == pytest.approx(1.0, rel=0.05)
     assert told["judged"][2]["excess"] == pytest.approx(4.0, rel=0.05)
+    assert all(table["ceiling"] for table in told["leaderboard"]["tables"])
     rows = {row["method"]: row for row in told["leaderboard"]["tables"][0]["rows"]}
     assert rows["shifted tuned (3 trials)"]["mse"]["mean"] < rows["shifted"]["mse"]["mean"]
     trials = sorted((tmp_path / "runs").rglob("result.json"))

@@ -205,6 +205,7 @@ def test_a_sweep_is_nested_and_leaves_what_the_docs_say(place: Path) -> None:
     for name in ("sensitivity.png", "sensitivity.svg", "parallel.png", "parallel.svg", "sweep.md"):
         assert (folder / name).stat().st_size > 200
     (table,) = told["leaderboard"]["tables"]
+    assert table["ceiling"], "the counting-noise ceiling of the folds that were run"
     rows = {row["method"]: row for row in table["rows"]}
     assert set(rows) == {"toy", "toy tuned (4 trials)"}
     assert (rows["toy tuned (4 trials)"]["n_folds"], rows["toy tuned (4 trials)"]["n_seeds"]) == (4, 2)

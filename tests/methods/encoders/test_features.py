@@ -14,7 +14,7 @@ from qbench.datasets.cache import ArrayCache
 from qbench.errors import ConfigurationError, MethodError
 from qbench.methods import machine
 from qbench.methods.encoders import features
-from qbench.methods.encoders.registry import EncoderSpec, card, names, parse_weights, resolve
+from qbench.methods.encoders.registry import EncoderSpec, card, names, parse_weights, resolve, say_what_is_slow
 from qbench.methods.encoders.rgb import encode_rgb
 
 from ...support.needs import need_openvino
@@ -41,7 +41,7 @@ def _tiny(runtime: str) -> EncoderSpec:
 
 def test_resolving_the_default_imports_no_torch() -> None:
     code = (
-        "import sys; from qbench.methods.encoders import registry, features; registry.resolve('efficientnet_lite0'); "
+        "import sys; from qbench.methods.encoders import registry, features; resolve('efficientnet_lite0'); "
         "print(sorted({'torch', 'timm', 'openvino'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -177,14 +177,11 @@ def test_a_runtime_that_is_off_is_refused_with_the_figure(patches: NDArray[np.ui
 
 def test_choices_follow_the_machine(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(machine, "_has_openvino", lambda: False)
-    machine._say_fp32.cache_clear()
     for flags, dtype in (({"avx2", "amx_bf16"}, "bf16"), ({"avx512_bf16"}, "bf16"), ({"avx2"}, "fp32")):
         monkeypatch.setattr(machine, "cpu_flags", lambda flags=flags: frozenset(flags))
         assert machine.choose_runtime("auto", "cpu") == ("eager", dtype)
-    machine._say_fp32.cache_clear()
-    for _ in range(2):
-        assert machine.choose_runtime("compiled", "cpu") == ("compiled", "fp32")
-    assert sum("fp32" in r.message for r in caplog.records) == 2  # once above, once after the memory was cleared
+    assert machine.choose_runtime("compiled", "cpu") == ("compiled", "fp32")
+    assert caplog.records == [], "the process of every cell chooses, and says nothing"
     assert machine.choose_runtime("eager:bf16", "cpu") == ("eager", "bf16")
     with pytest.raises(ConfigurationError, match=r"pip install 'qbench\[cpu\]'"):
         machine.choose_runtime("openvino", "cpu")
@@ -196,6 +193,21 @@ def test_choices_follow_the_machine(monkeypatch: pytest.MonkeyPatch, caplog: pyt
         machine.choose_runtime("openvin")
     with pytest.raises(ConfigurationError, match="dtype"):
         machine.choose_runtime("eager:fp16")
+
+
+def test_a_command_says_once_that_encoders_run_in_fp32(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset({"avx2"}))
+    machine.say_fp32.cache_clear()
+    slow = resolve("efficientnet_lite0", {"efficientnet_lite0": "random"}, "cpu", "eager")
+    asked = resolve("efficientnet_lite0", {"efficientnet_lite0": "random"}, "cpu", "eager:fp32")
+    say_what_is_slow([asked], "eager:fp32")
+    say_what_is_slow([resolve("rgb", {}, "cpu")], "auto")
+    assert caplog.records == [], "what was asked for, and what is no network, is not slow"
+    for _ in range(2):
+        say_what_is_slow([slow, slow], "eager")
+    assert ["none of amx_bf16, avx512_bf16" in r.message for r in caplog.records] == [True]
 
 
 def test_cuda_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

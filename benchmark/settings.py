@@ -61,7 +61,7 @@ class RunSettings(BaseModel):
     encoder: str = setting(DEFAULT, "Image encoder: a name of 'qbench list encoders', or any timm name", TRAINING)
     encoder_weights: tuple[str, ...] = setting((), "NAME=FILE (repeatable), or random.", TRAINING)
     microns_per_pixel: float | None = setting(
-        None, "Resample patches to this size; native pixels without it.", TRAINING, gt=0
+        None, "Resample patches to this size; native pixels without it.", TRAINING, ge=0.05, le=5
     )
     runtime: str = setting(
         "auto", "auto, eager, compiled or openvino; ':fp32' or ':bf16' behind it fixes the encoder's dtype", TRAINING

@@ -25,7 +25,8 @@ from .section import Section
 
 PATCH_VERSION = 1  # raised when the same section would give other pixels
 _REPORT_EVERY = 64
-_AHEAD = 256  # patches that threads may have ready before they are taken
+_TOGETHER = 16  # neighbours that one thread reads, so that no two decode the same tile
+_AHEAD = 16  # such pieces that threads may have ready before they are taken
 
 Progress = Callable[[str, int, int], None]
 
@@ -72,15 +73,18 @@ def read_patch(image: Image, x: int, y: int, window: int, size: int) -> NDArray[
 def read_patches(image: Image, corners: NDArray[np.int64], window: int, size: int) -> Iterator[NDArray[np.uint8]]:
     """The windows whose upper left pixels are `corners` (n, 2), in order; several at once where the image allows it."""
 
-    def read(corner: list[int]) -> NDArray[np.uint8]:
-        return read_patch(image, corner[0], corner[1], window, size)
+    def read(some: list[list[int]]) -> list[NDArray[np.uint8]]:
+        return [read_patch(image, x, y, window, size) for x, y in some]
 
+    pieces = [corners[start : start + _TOGETHER].tolist() for start in range(0, len(corners), _TOGETHER)]
     if not image.parallel:
-        yield from map(read, corners.tolist())
+        for piece in pieces:
+            yield from read(piece)
         return
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(corners), _AHEAD):
-            yield from pool.map(read, corners[start : start + _AHEAD].tolist())
+        for start in range(0, len(pieces), _AHEAD):
+            for patches in pool.map(read, pieces[start : start + _AHEAD]):
+                yield from patches
 
 
 def _cut(

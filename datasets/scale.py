@@ -126,7 +126,7 @@ def lattice(
     edge = float(np.ptp(used, axis=0).max() + 1) if len(used) else 0.0
     maybe = len(used) > 1 and bool((used.sum(axis=1) % 2 == 0).all())
     choices = [False] if square or not maybe else [True] if square is False else [True, False]
-    fits = {hexagonal: _fit(halves if hexagonal else flat, pixel_xy) for hexagonal in choices}
+    fits = {hexagonal: _fit(halves if hexagonal else flat, pixel_xy, hexagonal) for hexagonal in choices}
     hexagonal = min(choices, key=lambda choice: fits[choice][1] > 1 + _SKEW)  # the first that fits, else the first
     pixels, ratio = fits[hexagonal]
     return Lattice(halves if hexagonal else flat, hexagonal, pixels, ratio > 1 + _SKEW, edge)
@@ -203,8 +203,13 @@ def bin_microns(factors: Mapping[str, Any], where: str) -> float | None:
     return _number(factors, "bin_size_um", where)
 
 
-def _fit(array: NDArray[np.float64], pixel_xy: NDArray[np.float64] | None) -> tuple[float | None, float]:
-    """Pixels of one unit of `array`, and the ratio of the scales of its two axes (1 where only one is measured)."""
+def _fit(
+    array: NDArray[np.float64], pixel_xy: NDArray[np.float64] | None, along_rows: bool
+) -> tuple[float | None, float]:
+    """Pixels of one unit of `array`, and the ratio of the scales of its two axes (1 where only one is measured).
+
+    The unit is that along rows, or the mean of both axes.
+    """
     if pixel_xy is None:
         return None, 1.0
     finite = np.isfinite(array).all(axis=1) & np.isfinite(pixel_xy).all(axis=1)
@@ -223,9 +228,9 @@ def _fit(array: NDArray[np.float64], pixel_xy: NDArray[np.float64] | None) -> tu
     large, small = np.linalg.svd(affine, compute_uv=False)
     if not small > 0:
         return None, 1.0
-    # Where the axes differ, the pitch is that along a row, which is how it is stated.
-    even = large / small <= 1 + _SKEW
-    return float(np.sqrt(large * small) if even else np.linalg.norm(affine[0])), float(large / small)
+    # The pitch of a Visium array is stated along a row; its rows lie .4 % farther apart than a hexagon's would.
+    pixels_of_one = np.linalg.norm(affine[0]) if along_rows or large / small > 1 + _SKEW else np.sqrt(large * small)
+    return float(pixels_of_one), float(large / small)
 
 
 def _number(factors: Mapping[str, Any], name: str, where: str) -> float | None:

@@ -17,6 +17,7 @@ from ...errors import ConfigurationError, DataError
 WINDOW = (
     40  # grid steps along the edge of a window: the size of a HER2ST array, which whole-section methods learned from
 )
+MOST_POINTS = 10_000_000  # a slide of 100,000 pixels, a point at every 32
 TISSUE = 0.5  # least share of tissue in a grid point's patch
 
 
@@ -74,6 +75,12 @@ def grid_points(size: tuple[int, int], step: float, window: float, tissue: Overv
     Raises:
         DataError: no tissue was found; ConfigurationError: a grid without any point inside the slide.
     """
+    expected = size[0] * size[1] / step**2
+    if expected > MOST_POINTS:
+        raise ConfigurationError(
+            f"A grid of {step:.3g} pixels has {expected:.2g} points in a slide of {size[0]} x {size[1]} pixels, more than "
+            f"{MOST_POINTS:,}; make it coarser."
+        )
     axes = [np.arange(step / 2, length, step) for length in size]
     if not all(len(axis) for axis in axes):
         raise ConfigurationError(

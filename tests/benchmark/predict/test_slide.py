@@ -215,6 +215,9 @@ def test_a_killed_prediction_goes_on(model: Path, data: Path, tmp_path: Path, mo
         ),
         ({"grid": "9mm", "microns_per_pixel": 1.0}, ConfigurationError, "found '9mm'"),
         ({"grid": "90000px", "microns_per_pixel": 1.0}, ConfigurationError, "no point in a slide of 700 x 600"),
+        ({"grid": "0.000001px", "microns_per_pixel": 1.0}, ConfigurationError, "4.2e.17 points .* make it coarser"),
+        ({"grid": "9px", "microns_per_pixel": float("inf")}, ConfigurationError, "0.05 to 5 microns per pixel, but"),
+        ({"grid": "9px", "microns_per_pixel": 7.0}, ConfigurationError, "0.05 to 5 microns per pixel, but"),
     ],
 )
 def test_what_is_asked_for_must_be_clear(

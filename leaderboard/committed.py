@@ -1,36 +1,37 @@
 """The committed board: records without their predictions, and a digest of each, so that no number of one changes unseen.
 
-    FOLDER/<protocol>/<cell>/record.json    FOLDER/digests.txt: a line a record, sha256 and cell, by cell
+    FOLDER/<protocol>/<fold>.jsonl    a line a record, in the order of their folders in the runs folder
+    FOLDER/digests.txt                a line a record, sha256 and cell, by cell
 
-A digest covers everything that its record says, names and values, however the file is laid out. Whoever changes a record
-must make the board again (`.ci/board`); what only looks like a record of today is told by `benchmark.freshness`.
+A digest covers everything that its record says, names and values, however the line is laid out. Whoever changes a record
+must make the board again (`.ci/board`); what only looks like a record of today is told by `benchmark.engine.freshness`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError, IntegrityError
-from .record import Record, find_records, read_record
+from ..files import write_text, written_folder
+from ..names import path_part
+from .record import Record, find_records, parse_record
 
 DIGESTS = "digests.txt"
 AGAIN = "make the board again with 'bash .ci/board HER2ST_DIR' (docs/reading-the-leaderboard.md)"
 
 
 def read_committed(folder: Path) -> list[Record]:
-    """All committed records, in the order of their places.
+    """All committed records, by protocol, fold and place.
 
     Raises:
-        ConfigurationError: a file that is no record.
+        ConfigurationError: a line that is no record.
     """
-    return [read_record(path) for path in _paths(folder)]
+    return [parse_record(line, place, f"Undo the edit, or {AGAIN}.") for place, line in _lines(folder)]
 
 
 def digest(record: dict[str, Any]) -> str:
@@ -41,7 +42,7 @@ def digest(record: dict[str, Any]) -> str:
 def changed(folder: Path) -> list[str]:
     """A sentence for each record that is not the one that its digest was made of; empty where all hold."""
     listed = dict(_listed(folder))
-    found = [(path.parent.relative_to(folder).as_posix(), json.loads(path.read_bytes())) for path in _paths(folder)]
+    found = [(place, json.loads(line)) for place, line in _lines(folder)]
     cells = Counter(str(record.get("cell")) for _, record in found)
     out = [f"{cell}: {n} records of one cell; {AGAIN}" for cell, n in cells.items() if n > 1]
     for place, record in found:
@@ -65,32 +66,30 @@ def commit(runs: Path, folder: Path) -> int:
     failed = [record.cell[:12] for _, record in found if record.status != "done"]
     if failed:
         raise IntegrityError(f"Expected finished cells only, found failed ones ({', '.join(failed)}); run them again.")
-    new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    shutil.rmtree(new, ignore_errors=True)
-    for place, _ in found:
-        kept = new / place.relative_to(runs)
-        kept.mkdir(parents=True)
-        shutil.copyfile(place / "record.json", kept / "record.json")
-    stamp(new)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    files: dict[Path, list[str]] = defaultdict(list)
+    for place, record in found:
+        raw = json.loads((place / "record.json").read_bytes())
+        line = json.dumps(raw, separators=(",", ":"))
+        files[Path(place.parent.name) / f"{path_part(record.fold.name)}.jsonl"].append(line)
+    with written_folder(folder) as new:
+        for path, lines in files.items():
+            write_text(new / path, "".join(f"{line}\n" for line in lines))
+        stamp(new)
     return len(found)
 
 
 def stamp(folder: Path) -> None:
     """Write the digests of the records as they are."""
-    records = [json.loads(path.read_bytes()) for path in _paths(folder)]
+    records = [json.loads(line) for _, line in _lines(folder)]
     lines = [f"{digest(record)}  {record['cell']}\n" for record in sorted(records, key=lambda record: record["cell"])]
-    temporary = folder / f".{DIGESTS}.{os.getpid()}.tmp"
-    temporary.write_text("".join(lines), encoding="ascii")
-    temporary.rename(folder / DIGESTS)
+    write_text(folder / DIGESTS, "".join(lines))
 
 
-def _paths(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*/*/record.json"))
+def _lines(folder: Path) -> Iterator[tuple[str, str]]:
+    """Each record's line with its place, `protocol/fold.jsonl:3`."""
+    for path in sorted(folder.glob("*/*.jsonl")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            yield f"{path.relative_to(folder).as_posix()}:{number}", line
 
 
 def _listed(folder: Path) -> Iterator[tuple[str, str]]:

@@ -177,12 +177,16 @@ class Record(_Part):
 
 
 def read_record(path: Path) -> Record:
-    """The record in a file.
+    """The record in a file; errors as in `parse_record`."""
+    return parse_record(path.read_text(encoding="utf-8"), str(path), "Delete its folder and run the cell again.")
+
+
+def parse_record(text: str, place: str, remedy: str) -> Record:
+    """The record in a text that was read from `place`; `remedy` ends the sentence on one that is none.
 
     Raises:
-        ConfigurationError: a newer schema, or a file that is no record.
+        ConfigurationError: a newer schema, or a text that is no record.
     """
-    text = path.read_text(encoding="utf-8")
     try:
         found = from_json(text).get("schema")
     except (ValueError, AttributeError):
@@ -190,14 +194,14 @@ def read_record(path: Path) -> Record:
     # Asked before anything else: a newer record may well validate, with figures that mean something else.
     if isinstance(found, int) and found > SCHEMA:
         raise ConfigurationError(
-            f"{path} was written by a newer qbench (schema {found}, this one reads {SCHEMA}); upgrade qbench to read it."
+            f"{place} was written by a newer qbench (schema {found}, this one reads {SCHEMA}); upgrade qbench to read it."
         )
     try:
         return Record.model_validate_json(text)
     except ValidationError as error:
         where, words = fault(error, Record)
         raise ConfigurationError(
-            f"Expected a qbench record in {path}, but {dotted(where)}: {words} Delete its folder and run the cell again."
+            f"Expected a qbench record in {place}, but {dotted(where)}: {words} {remedy}"
         ) from error
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from ...datasets.target import integer_counts
 from ...datasets.tissue import Overview
 from ...errors import ConfigurationError
+from ...files import written, written_folder
 from ...leaderboard.record import PatchRecord
 from ..engine.store import unwritable
 from .grid import Points
@@ -76,15 +75,14 @@ def write_output(
     """
     diameter = float(min(window, points.step))
     table = _table(points, record, small, about, diameter)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
-        with _h5ad(temporary, table) if form == "h5ad" else _store(temporary, table, small, diameter) as group:
+        with (
+            written(output) if form == "h5ad" else written_folder(output) as temporary,
+            _h5ad(temporary, table) if form == "h5ad" else _store(temporary, table, small, diameter) as group,
+        ):
             clipped = _fill(group, parts, points, record)
-        _rename(temporary, output)
     except OSError as error:
         raise unwritable(output, error) from error
-    finally:
-        _remove(temporary)
     parts.remove()
     return clipped
 
@@ -120,8 +118,6 @@ def _h5ad(path: Path, table: AnnData) -> Iterator[Any]:
         for name, pixels in images.items():
             write_elem(file, f"uns/spatial/{SLIDE}/images/{name}", pixels, dataset_kwargs=_PACKED)
         yield file
-    with path.open("rb") as done:
-        os.fsync(done.fileno())
 
 
 @contextmanager
@@ -150,6 +146,7 @@ def _store(path: Path, table: AnnData, small: Overview, diameter: float) -> Iter
     table.obs["region"] = table.obs["region"].astype("category")
     table = TableModel.parse(table, region=SPOTS, region_key="region", instance_key="spot")
     data = SpatialData(images={SLIDE: image}, shapes={SPOTS: circles}, tables={TABLE.rpartition("/")[2]: table})
+    path.rmdir()  # spatialdata writes where there is nothing
     data.write(path, consolidate_metadata=False)
     yield zarr.open_group(path / TABLE, mode="r+", use_consolidated=False)
     data.write_consolidated_metadata()
@@ -186,24 +183,6 @@ def _matrix(group: Any, name: str, shape: tuple[int, int], dtype: Any) -> Any:
     made.attrs["encoding-type"] = "array"
     made.attrs["encoding-version"] = "0.2.0"
     return made
-
-
-def _rename(temporary: Path, output: Path) -> None:
-    """Give the finished file or folder its name; an earlier store goes only then."""
-    if not output.is_dir():
-        temporary.replace(output)
-        return
-    old = output.with_name(f".{output.name}.{os.getpid()}.old")
-    output.rename(old)
-    temporary.rename(output)
-    shutil.rmtree(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def describe(record: FitRecord, patch: PatchRecord, scale: float | None, image: str, model: str) -> dict[str, Any]:

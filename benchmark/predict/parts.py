@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...files import written
 from .grid import Points
 
 _IDENTITY = "identity.json"
@@ -31,13 +31,9 @@ class Parts:
         return self.folder / f"window-{window:06d}.npy"
 
     def save(self, window: int, values: NDArray[np.float32]) -> None:
-        """Write one window's predictions, float32 (spots, genes), under a temporary name and rename."""
-        temporary = self.folder / f".{window}.{os.getpid()}.npy"
-        with temporary.open("wb") as file:
+        """Keep one window's predictions, float32 (spots, genes)."""
+        with written(self.path(window)) as temporary, temporary.open("wb") as file:
             np.save(file, values, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path(window))
 
     def load(self, window: int) -> NDArray[np.float32]:
         """One window's predictions, mapped from the disk."""

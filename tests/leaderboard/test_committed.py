@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from qbench.benchmark.engine.verify import check_record
-from qbench.errors import IntegrityError
+from qbench.errors import ConfigurationError, IntegrityError
 from qbench.leaderboard.committed import AGAIN, DIGESTS, changed, commit, digest, read_committed, stamp
+from qbench.leaderboard.record import find_records
 from qbench.leaderboard.render import render
 from qbench.leaderboard.summarise import summarise
 
@@ -18,7 +19,7 @@ from ..support.leaderboard_runs import make_runs
 from ..support.places import ROOT
 
 BOARD = ROOT / "leaderboard"
-RECORDS = BOARD / "records"
+RECORDS = BOARD / "results"
 
 
 def test_the_committed_tables_are_those_of_the_records():
@@ -37,8 +38,9 @@ def test_committed_records_do_not_contradict_themselves():
 
 
 # A record with every part there is: an encoder, patches, a codebook's method, several sections.
-[EXAMPLE] = sorted(RECORDS.glob("demo-patient-counts-*/qca-A-seed0-*/record.json"))
-RAW: dict[str, Any] = json.loads(EXAMPLE.read_bytes())
+[EXAMPLE] = RECORDS.glob("demo-patient-counts-*/A.jsonl")
+LINES = EXAMPLE.read_text(encoding="utf-8").splitlines()
+[RAW] = [record for line in LINES if (record := json.loads(line))["method"]["label"] == "qca"]
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -66,8 +68,8 @@ def other(value: Any) -> Any:
 def one(tmp_path_factory):
     """A board of one record."""
     folder = tmp_path_factory.mktemp("one")
-    (folder / "protocol" / "cell").mkdir(parents=True)
-    shutil.copyfile(EXAMPLE, folder / "protocol" / "cell" / "record.json")
+    (folder / "protocol").mkdir()
+    (folder / "protocol" / "A.jsonl").write_text(json.dumps(RAW) + "\n")
     stamp(folder)
     assert changed(folder) == []
     return folder
@@ -80,16 +82,16 @@ def test_a_change_of_any_value_of_a_record_is_noticed(one, path):
     for key in path[:-1]:
         holder = holder[key]
     holder[path[-1]] = other(holder[path[-1]])
-    file = one / "protocol" / "cell" / "record.json"
-    file.write_text(json.dumps(edited))
+    file = one / "protocol" / "A.jsonl"
+    file.write_text(json.dumps(edited) + "\n")
     try:
         assert changed(one)
         if path != ("cell",):
             assert changed(one) == [
-                f"protocol/cell: not the record that its digest was made of; undo the edit, or {AGAIN}"
+                f"protocol/A.jsonl:1: not the record that its digest was made of; undo the edit, or {AGAIN}"
             ]
     finally:
-        shutil.copyfile(EXAMPLE, file)
+        file.write_text(json.dumps(RAW) + "\n")
 
 
 def test_leaves_are_all_there():
@@ -115,18 +117,19 @@ def test_layout_does_not_matter_and_content_does():
 def test_records_that_come_or_go_are_noticed(one, tmp_path):
     folder = tmp_path / "board"
     shutil.copytree(one, folder)
-    shutil.copytree(folder / "protocol" / "cell", folder / "protocol" / "twice")
+    with (folder / "protocol" / "A.jsonl").open("a") as file:
+        file.write(json.dumps(RAW) + "\n")
     assert any("2 records of one cell" in said for said in changed(folder))
-    shutil.rmtree(folder / "protocol" / "twice")
+    (folder / "protocol" / "A.jsonl").write_text(json.dumps(RAW) + "\n")
     (folder / DIGESTS).write_text("")
-    assert changed(folder) == [f"protocol/cell: no digest of its cell; {AGAIN}"]
+    assert changed(folder) == [f"protocol/A.jsonl:1: no digest of its cell; {AGAIN}"]
     stamp(folder)
     shutil.rmtree(folder / "protocol")
     assert changed(folder) == [f"{RAW['cell']}: a digest without its record; {AGAIN}"]
 
 
 def test_a_runs_folder_becomes_the_board_and_takes_its_place(tmp_path):
-    runs, folder = tmp_path / "runs", tmp_path / "leaderboard" / "records"
+    runs, folder = tmp_path / "runs", tmp_path / "leaderboard" / "results"
     folder.parent.mkdir()
     written = make_runs(runs, {"qca": 0.8, "ridge": 0.5})
     assert commit(runs, folder) == len(written) == 4
@@ -134,8 +137,23 @@ def test_a_runs_folder_becomes_the_board_and_takes_its_place(tmp_path):
     assert commit(runs, folder) == 6
     assert changed(folder) == []
     assert {record.method.name for record in read_committed(folder)} == {"qca", "ridge", "knn"}
-    assert {path.name for path in folder.rglob("*") if path.is_file()} == {"record.json", DIGESTS}
-    assert [path.name for path in folder.parent.iterdir()] == ["records"]
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".jsonl", ".txt"}
+    assert [path.name for path in folder.parent.iterdir()] == ["results"]
+    assert sorted(r.cell for r in read_committed(folder)) == sorted(r.cell for _, r in find_records(runs))
+
+
+def test_a_line_that_is_no_record_is_named_with_its_place(one, tmp_path):
+    shutil.copytree(one, tmp_path / "board")
+    with (tmp_path / "board" / "protocol" / "A.jsonl").open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(ConfigurationError, match=r"in protocol/A\.jsonl:2, but .* Undo the edit"):
+        read_committed(tmp_path / "board")
+
+
+def test_files_of_the_board_stay_small():
+    """A file a fold: what grows with methods and seeds is parted before a repository refuses it."""
+    sizes = {path.name: path.stat().st_size for path in RECORDS.rglob("*") if path.is_file()}
+    assert max(sizes.values()) < 1_000_000, sizes
 
 
 def test_a_failed_cell_is_no_result(tmp_path):
@@ -146,5 +164,5 @@ def test_a_failed_cell_is_no_result(tmp_path):
     record |= {"status": "failed", "failure": {"type": "MethodError", "message": "no", "traceback": ""}}
     path.write_text(json.dumps(record))
     with pytest.raises(IntegrityError, match="finished cells only"):
-        commit(runs, tmp_path / "records")
-    assert not (tmp_path / "records").exists()
+        commit(runs, tmp_path / "results")
+    assert not (tmp_path / "results").exists()

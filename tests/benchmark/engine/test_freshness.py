@@ -17,7 +17,7 @@ from qbench.methods.controls.mean import Mean
 
 from ...support.places import ROOT
 
-RECORDS = ROOT / "leaderboard" / "records"
+RECORDS = ROOT / "leaderboard" / "results"
 CHEAP = [f"{method}-{fold}" for method in ("mean", "colour", "coordinates") for fold in "ABCD"]
 # What a run of the same cell need not repeat: when, where and how long, and a model that is not kept.
 ELSEWHERE = ("environment", "started", "fit_seconds", "predict_seconds", "peak_memory_mb")

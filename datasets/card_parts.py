@@ -1,19 +1,13 @@
-"""Parts of a dataset's card: the sections that it lists, and where its files can be fetched."""
+"""What a dataset's card lists: sections, and patients whom other datasets hold."""
 
 from __future__ import annotations
-
-from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..names import check_name, patient_name
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SectionEntry(_Part):
+class SectionEntry(BaseModel):
     """One section of a user's own dataset; paths are relative to the data folder.
 
     Attributes:
@@ -30,6 +24,8 @@ class SectionEntry(_Part):
         pixel_scale: factor from the stated coordinates to pixels of the image; stating it, even as 1, says that it was
             checked.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     patient: str | None = None
@@ -60,50 +56,11 @@ class SectionEntry(_Part):
         return patient_name(value) if named else value
 
 
-class RepositorySource(_Part):
-    """Files of a public git repository at one commit, fetched one by one.
+class SamePatients(BaseModel):
+    """Patients whom another dataset holds, too: names here, and the names there, in no known order."""
 
-    Attributes:
-        listing: URL of the commit's tree as JSON ({"tree": [{"path", "type", "size", "sha"}]}, sha of the git blob).
-        raw: URL below which the files lie. folder: the part of the tree that is the dataset, ending in "/", or "".
-        include: patterns (fnmatch) of paths below `folder` that are fetched.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["repository"]
-    listing: str
-    raw: str
-    folder: str = ""
-    include: tuple[str, ...]
-
-
-class Archive(_Part):
-    """A zip file, and where its members go.
-
-    Attributes:
-        url: of the file. sha256: where it is known beforehand.
-        password: name of the password that opens it; given on the command line or in the environment, never kept here.
-        place: regular expression over a member's path -> its path in the data folder, groups as \\1; the first match
-            wins,
-            members that match none are left out.
-    """
-
-    url: str
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
-    password: str | None = None
-    place: dict[str, str]
-
-    @property
-    def name(self) -> str:
-        """File name of the archive."""
-        return self.url.split("?")[0].rstrip("/").rpartition("/")[2]
-
-
-class ArchiveSource(_Part):
-    """Zip files of a public record; `passwords` says where its publisher prints them."""
-
-    kind: Literal["archives"]
-    archives: tuple[Archive, ...]
-    passwords: str = ""
-
-
-Source = Annotated[RepositorySource | ArchiveSource, Field(discriminator="kind")]
+    dataset: str
+    here: tuple[str, ...]
+    there: tuple[str, ...]

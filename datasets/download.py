@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,10 +29,25 @@ class Expected:
     git_blob: str | None = None
 
 
-def download(url: str, path: Path, expected: Expected, progress: Progress | None = None) -> str:
+class Answered(DataError):
+    """A server that refused a file: `url` and its `status`."""
+
+    def __init__(self, url: str, status: int, message: str) -> None:
+        super().__init__(message)
+        self.url, self.status = url, status
+
+
+def download(
+    url: str,
+    path: Path,
+    expected: Expected,
+    progress: Progress | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> str:
     """Fetch a file to `path`; returns its sha256.
 
-    What a cut connection left in `path.part` is continued with a Range request, by this call or a later one.
+    What a cut connection left in `path.part` is continued with a Range request, by this call or a later one. `headers` are
+    sent along, but to no other host that the address leads to (Authorization).
 
     Raises:
         DataError: no network, no such file, or a connection that keeps breaking; nothing appears under `path`.
@@ -42,7 +57,7 @@ def download(url: str, path: Path, expected: Expected, progress: Progress | None
     part = path.with_name(path.name + PART)
     resumed = part.exists() and part.stat().st_size > 0
     try:
-        _transfer(url, part, path.name, progress)
+        _transfer(url, part, path.name, progress, headers or {})
     except DataError:
         if not part.stat().st_size:
             part.unlink()  # nothing arrived: nothing is left
@@ -53,7 +68,7 @@ def download(url: str, path: Path, expected: Expected, progress: Progress | None
         part.unlink()
         if not resumed:
             raise
-        _transfer(url, part, path.name, progress)  # what an earlier call had left was of another file
+        _transfer(url, part, path.name, progress, headers or {})  # what an earlier call had left was of another file
         try:
             found = check(part, url, expected)
         except IntegrityError:
@@ -98,7 +113,7 @@ def git_blob(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _transfer(url: str, part: Path, name: str, progress: Progress | None) -> None:
+def _transfer(url: str, part: Path, name: str, progress: Progress | None, headers: Mapping[str, str]) -> None:
     """Append to `part` until the server has no more to give."""
     import pooch
     import requests
@@ -114,8 +129,12 @@ def _transfer(url: str, part: Path, name: str, progress: Progress | None) -> Non
                 progressbar=bar,
                 chunk_size=CHUNK,
                 timeout=TIMEOUT,
-                headers={"Accept-Encoding": "identity", **({"Range": f"bytes={before}-"} if before else {})},
-                hooks={"response": lambda response, *_args, file=file, bar=bar, **_kwargs: _begin(response, file, bar)},
+                headers={"Accept-Encoding": "identity", **headers, **({"Range": f"bytes={before}-"} if before else {})},
+                hooks={
+                    "response": lambda response, *_args, file=file, bar=bar, **_kwargs: _begin(
+                        response, file, bar, name
+                    )
+                },
             )
             try:
                 fetch(url, file, None)
@@ -126,10 +145,12 @@ def _transfer(url: str, part: Path, name: str, progress: Progress | None) -> Non
                     return
                 if status < 500 and status != 429:
                     word = getattr(error.response, "reason", "")
-                    raise DataError(
+                    raise Answered(
+                        url,
+                        status,
                         f"Expected a file at {url}, but the server answered {status} {word}; the "
                         "address in "
-                        "the dataset's card may be out of date."
+                        "the dataset's card may be out of date.",
                     ) from error
                 reason: Exception = error
             except requests.exceptions.RequestException as error:
@@ -143,8 +164,14 @@ def _transfer(url: str, part: Path, name: str, progress: Progress | None) -> Non
             ) from reason
 
 
-def _begin(response: Any, file: BinaryIO, bar: _Bar) -> None:
-    """A server that ignores the Range request starts anew, and so does the file."""
+def _begin(response: Any, file: BinaryIO, bar: _Bar, name: str) -> None:
+    """A server that ignores the Range request starts anew, and so does the file; a page in a file's place is none."""
+    import requests
+
+    kind = response.headers.get("Content-Type", "").partition(";")[0]
+    page = {"text/html": (".html", ".htm"), "application/json": (".json",)}.get(kind)
+    if response.status_code in (200, 206) and page is not None and not name.endswith(page):
+        raise requests.exceptions.RequestException(f"the server sent a message ({kind}) instead of the file")
     if response.status_code == 200 and file.tell():
         file.seek(0)
         file.truncate()

@@ -10,10 +10,7 @@ A patient is a letter, its sections are numbered. Anything else in these folders
 
 from __future__ import annotations
 
-import csv
-import gzip
 import re
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +26,7 @@ from .hashing import canonical_hash, file_sha256
 from .registry import Dataset, DatasetCard, SectionInfo
 from .section import Section
 from .slides.kind import image_hash
+from .spot_tables import read_labels, read_selection
 
 VERSION = 1  # of the reading: raised when the same files would give other values
 PITCH_MICRONS = 200.0  # centre to centre, stated by the authors
@@ -164,7 +162,7 @@ def _load(info: SectionInfo, files: dict[str, _Files], expected: dict[str, int],
 def _parse(writer: EntryWriter, section: str, files: _Files) -> None:
     """Parse and join the tables of a section into a cache entry."""
     table = read_count_table(files.counts)
-    chosen = _read_selection(files.selection)
+    chosen = read_selection(files.selection)
     lost = [spot for spot in table.spots if spot not in chosen]
     if lost:
         raise DataError(
@@ -186,7 +184,7 @@ def _parse(writer: EntryWriter, section: str, files: _Files) -> None:
     writer.store("spots", _joined(table.spots))
     writer.store("genes", _joined(table.genes))
     if files.labels is not None:
-        labels = _read_labels(files.labels)
+        labels = read_labels(files.labels)
         writer.store("labels", _joined([labels.get(spot, "") for spot in table.spots]))
     writer.metadata = {
         "section": section,
@@ -209,56 +207,6 @@ def _pixels_per_pitch(array_xy: NDArray[np.float64], pixel_xy: NDArray[np.float6
             f"Expected pixel coordinates that grow with the array position in {path}, found a slope of {slope:g}."
         )
     return slope
-
-
-def _read_selection(path: Path) -> dict[str, tuple[float, float, float, float]]:
-    """Array x, y and pixel x, y of each spot, by its name on the array."""
-    chosen: dict[str, tuple[float, float, float, float]] = {}
-    for number, row in _rows(path, ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")):
-        x, y, *place = (_number(path, number, column, row[column]) for column in row)
-        if not np.isfinite([x, y, *place]).all():
-            raise DataError(
-                f"{path}, row {number}: expected a position, found {list(row.values())}; correct or remove the row."
-            )
-        name = f"{round(x)}x{round(y)}"
-        if name in chosen:
-            raise DataError(f"{path}, row {number}: spot {name} must appear once; remove the duplicate.")
-        chosen[name] = (place[0], place[1], place[2], place[3])
-    return chosen
-
-
-def _read_labels(path: Path) -> dict[str, str]:
-    """Label of each spot by its name on the array; rows without a position are left out."""
-    labels: dict[str, str] = {}
-    for number, row in _rows(path, ("x", "y", "label")):
-        x, y = (_number(path, number, column, row[column]) for column in ("x", "y"))
-        if np.isfinite(x) and np.isfinite(y):
-            name = f"{round(x)}x{round(y)}"
-            if labels.setdefault(name, row["label"]) != row["label"]:
-                raise DataError(f"{path}, row {number}: spot {name} has two labels; remove one of them.")
-    return labels
-
-
-def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """The named columns of a small table, with row numbers."""
-    try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t")
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(f"Expected columns {', '.join(columns)} in {path}, found no {', '.join(missing)}.")
-            return [(i, {column: row[column] or "" for column in columns}) for i, row in enumerate(reader, start=1)]
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"Expected a readable table in {path}, but {error}; fetch the file again.") from error
-
-
-def _number(path: Path, row: int, column: str, text: str) -> float:
-    """A number; NaN for the NA of R."""
-    try:
-        return float("nan") if text in ("NA", "") else float(text)
-    except ValueError:
-        raise DataError(f"{path}, row {row}, column '{column}': expected a number, found '{text[:40]}'.") from None
 
 
 def _joined(names: tuple[str, ...] | list[str]) -> NDArray[np.uint8]:

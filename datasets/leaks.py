@@ -15,6 +15,7 @@ from .cache import ArrayCache
 from .folds import SIDES, Fold, Part, training_source
 from .panel import GenePanel
 from .registry import Dataset
+from .same_patients import check_same_patients
 from .spot_hashes import section_spots
 
 MOST_SPOTS = 10  # two sections that share so many spots, or such a share of the smaller one's, are the same tissue
@@ -114,6 +115,7 @@ def check_leaks(dataset: Dataset, folds: Sequence[Fold], by_patient: bool, cache
     patients = {info.id: info.patient for info in dataset.sections}
     for fold in folds:
         _check_names(fold, patients, by_patient)
+        check_same_patients(fold, patients)
     parts = [part for fold in folds for part in fold.parts]
     overlaps = [overlap for overlap in find_overlaps(dataset, parts, cache) if overlap.too_large]
     for problem in under_two_patients(overlaps, patients):

@@ -17,8 +17,10 @@ from ..names import UNNAMED, check_labels, check_name, patient_name
 from ..registries import Registry
 from ..yaml_files import read_model
 from .cache import ArrayCache
-from .card_parts import SectionEntry, Source
+from .card_parts import SamePatients, SectionEntry
+from .present import sections_present
 from .section import Section
+from .sources import Source
 
 _FOLDER = resources.files("qbench.configs").joinpath("datasets")
 # Another package's entry point is the path of a card, or a function that returns one.
@@ -39,6 +41,8 @@ READERS = Registry(
         "tables": "qbench.datasets.readers.tables:open_tables",
         "visium": "qbench.datasets.readers.visium:open_visium",
         "her2st": "qbench.datasets.her2st:open_her2st",
+        "stnet": "qbench.datasets.public.stnet:open_stnet",
+        "cscc": "qbench.datasets.public.cscc:open_cscc",
         "demo": "qbench.datasets.demo:open_demo",
     },
 )
@@ -51,10 +55,10 @@ class DatasetCard(BaseModel):
         reader: a name in `READERS`, never a function to import: cards come from strangers. h5ad, hest, spatialdata, tables
             and visium read the sections that the card lists.
         needs_folder: the reader wants `data_dir`; else it makes or finds its data itself.
-        expected: spots of the sections 1, 2, ... of each patient, of the complete data; empty where unknown.
+        expected: of the complete data, patient -> section -> spots (None where not known); a list is of sections 1, 2, ...
         markers: the marker genes (MG) by group; `markers_name` names the list.
         gene_lists: further named lists, never part of MG.
-        technical_genes: genes that the data's authors flagged as artefacts.
+        technical_genes: genes that the data's authors flagged as artefacts. same_patients: who is in other datasets, too.
         folder: where the files lie, relative to the card's own file; `--data-dir` wins.
         sections: what a user's own card lists. sources: where the files can be fetched, the preferred one first.
     """
@@ -69,11 +73,12 @@ class DatasetCard(BaseModel):
     citation: str = "not stated"
     url: str | None = None
     needs_folder: bool = True
-    expected: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    expected: dict[str, dict[str, int | None]] = Field(default_factory=dict)
     markers_name: str | None = None
     markers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     gene_lists: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     technical_genes: tuple[str, ...] = ()
+    same_patients: tuple[SamePatients, ...] = ()
     notes: tuple[str, ...] = ()
     folder: str = "."
     sections: tuple[SectionEntry, ...] = ()
@@ -85,6 +90,14 @@ class DatasetCard(BaseModel):
         if name not in READERS.shipped and name not in READERS.names():
             raise unknown("reader", name, READERS.names())
         return name
+
+    @field_validator("expected", mode="before")
+    @classmethod
+    def _by_section(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        lists = {patient: spots for patient, spots in value.items() if isinstance(spots, list | tuple)}
+        return value | {p: {f"{p}{i}": n for i, n in enumerate(spots, start=1)} for p, spots in lists.items()}
 
     @field_validator("name")
     @classmethod
@@ -99,9 +112,14 @@ class DatasetCard(BaseModel):
         return self
 
     @property
-    def expected_spots(self) -> dict[str, int]:
-        """Spots of each section of the complete data, by section id."""
-        return {f"{patient}{i}": n for patient, spots in self.expected.items() for i, n in enumerate(spots, start=1)}
+    def expected_spots(self) -> dict[str, int | None]:
+        """Spots of each section of the complete data, None where they are not known."""
+        return {section: n for spots in self.expected.values() for section, n in spots.items()}
+
+    @property
+    def expected_patients(self) -> dict[str, str]:
+        """Patient of each section of the complete data."""
+        return {section: patient for patient, spots in self.expected.items() for section in spots}
 
     @property
     def marker_genes(self) -> tuple[str, ...]:
@@ -208,6 +226,8 @@ def open_dataset(name: str, data_dir: Path | None, cache: ArrayCache) -> Dataset
         data_dir = path.parent / found.folder
     if data_dir is None and found.needs_folder and os.environ.get("QBENCH_DATA"):
         data_dir = Path(os.environ["QBENCH_DATA"])
+    if path is None and found.sections:
+        found = found.model_copy(update={"sections": sections_present(found.name, found.sections, data_dir)})
     open_with = READERS.load(found.reader, lambda value: value)
     dataset = open_with(found, data_dir, cache)
     if not isinstance(dataset, Dataset):

@@ -1,15 +1,20 @@
-"""Unpack a zip, encrypted or not, that may be malicious: nothing leaves its folder, nothing swells without end."""
+"""Unpack a zip (encrypted or not) or tar that may be malicious: nothing leaves its folder, nothing swells without end."""
 
 from __future__ import annotations
 
 import errno
+import gzip
 import re
 import shutil
 import stat
+import tarfile
+import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import DataError, IntegrityError
 
@@ -18,62 +23,100 @@ SMALL = 1 << 24  # an archive that unpacks to no more than this may have any rat
 CHUNK = 1 << 20
 
 
+@dataclass(frozen=True)
+class _Member:
+    """A file in an archive: its path there, the bytes that it states, whether it is a link or worse, and its contents."""
+
+    name: str
+    size: int
+    link: bool
+    open: Callable[[], BinaryIO]
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip or tar, gzipped or not."""
+    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
 def unpack(
     archive: Path, to: Path, place: Mapping[str, str], password: str | None = None, hint: str = ""
 ) -> list[Path]:
     """Unpack members into the empty folder `to`; returns their paths relative to it, sorted.
 
     Args:
-        place: regular expression over a member's path -> its new path, groups as \\1; others are left out.
+        place: regular expression over a member's path -> its new path, groups as \\1; others are left out. A member `.gz`
+            whose new path does not end so is unpacked, too.
         password: of an encrypted archive. hint: where passwords are published, for messages.
 
     Raises:
-        DataError: no readable zip, a wrong or missing password, no room, or no member that is wanted.
+        DataError: no readable zip or tar, a wrong or missing password, no room, or no member that is wanted.
         IntegrityError: a member that would leave the folder, is a link, appears twice, or swells beyond reason.
     """
     import pyzipper
 
     try:
-        with pyzipper.AESZipFile(archive) as file:
-            members = [info for info in file.infolist() if not info.is_dir()]
+        with _opened(archive, password) as members:
             chosen = _place(archive, members, place)
             if not chosen:
                 raise DataError(
                     f"Expected members like {', '.join(place)} in {archive.name}, found none; is it the right archive?"
                 )
-            _check_sizes(archive, [info for info, _ in chosen], to)
-            if password is not None:
-                file.setpassword(password.encode())
-            for info, target in chosen:
-                _extract(file, info, to / target, archive.name, password, hint)
-    except (OSError, pyzipper.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            _check_sizes(archive, [member for member, _ in chosen], to)
+            for member, target in chosen:
+                _extract(member, to / target, archive.name, password, hint)
+    except (OSError, pyzipper.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # the archive is sound: fetching it again would not help
-        raise DataError(f"Expected a zip archive in {archive}, but {error}; remove it and fetch it again.") from error
+        raise DataError(
+            f"Expected a zip or tar archive in {archive}, but {error}; remove it and fetch it again."
+        ) from error
     return sorted(target for _, target in chosen)
 
 
-def _place(archive: Path, members: list[Any], place: Mapping[str, str]) -> list[tuple[Any, Path]]:
-    chosen: list[tuple[Any, Path]] = []
+@contextmanager
+def _opened(archive: Path, password: str | None) -> Iterator[list[_Member]]:
+    import pyzipper
+
+    if tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tar:
+            yield [
+                _Member(info.name, info.size, not info.isfile(), lambda info=info, tar=tar: tar.extractfile(info))  # type: ignore[misc]
+                for info in tar.getmembers()
+                if not info.isdir()
+            ]
+        return
+    with pyzipper.AESZipFile(archive) as file:
+        if password is not None:
+            file.setpassword(password.encode())
+        yield [_of_zip(file, info) for info in file.infolist() if not info.is_dir()]
+
+
+def _of_zip(file: Any, info: Any) -> _Member:
+    link = stat.S_ISLNK(info.external_attr >> 16)
+    return _Member(info.filename, info.file_size, link, lambda: file.open(info))
+
+
+def _place(archive: Path, members: Sequence[_Member], place: Mapping[str, str]) -> list[tuple[_Member, Path]]:
+    chosen: list[tuple[_Member, Path]] = []
     taken: set[Path] = set()
-    for info in members:
-        _check_name(archive, info)
+    for member in members:
+        _check_name(archive, member)
         for pattern, template in place.items():
-            if match := re.fullmatch(pattern, info.filename):
+            if match := re.fullmatch(pattern, member.name):
                 target = _inside(archive, match.expand(template))
                 if target in taken:
                     raise IntegrityError(f"{archive.name} holds {target} twice; it is damaged or malicious, remove it.")
                 taken.add(target)
-                chosen.append((info, target))
+                chosen.append((member, target))
                 break
     return chosen
 
 
-def _check_name(archive: Path, info: Any) -> None:
-    _inside(archive, info.filename)
-    if stat.S_ISLNK(info.external_attr >> 16):
+def _check_name(archive: Path, member: _Member) -> None:
+    _inside(archive, member.name)
+    if member.link:
         raise IntegrityError(
-            f"{archive.name} holds the link {info.filename!r}, which could lead out of its folder; remove it."
+            f"{archive.name} holds the link {member.name!r}, which could lead out of its folder; remove it."
         )
 
 
@@ -84,8 +127,8 @@ def _inside(archive: Path, name: str) -> Path:
     return Path(*path.parts)
 
 
-def _check_sizes(archive: Path, members: list[Any], to: Path) -> None:
-    total = sum(info.file_size for info in members)
+def _check_sizes(archive: Path, members: Sequence[_Member], to: Path) -> None:
+    total = sum(member.size for member in members)
     packed = max(archive.stat().st_size, 1)
     if total > SMALL and total > RATIO * packed:
         raise IntegrityError(
@@ -99,16 +142,18 @@ def _check_sizes(archive: Path, members: list[Any], to: Path) -> None:
         )
 
 
-def _extract(file: Any, info: Any, target: Path, archive: str, password: str | None, hint: str) -> None:
+def _extract(member: _Member, target: Path, archive: str, password: str | None, hint: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    packed = member.name.endswith(".gz") and target.suffix != ".gz"
+    most = max(SMALL, RATIO * member.size) if packed else member.size
     written = 0
     try:
-        with file.open(info) as source, target.open("wb") as out:
+        with member.open() as raw, gzip.open(raw) if packed else raw as source, target.open("wb") as out:
             while block := source.read(CHUNK):
                 written += len(block)
-                if written > info.file_size:
+                if written > most:
                     raise IntegrityError(
-                        f"{info.filename} in {archive} is larger than it states; it is malicious, remove it."
+                        f"{member.name} in {archive} is larger than it states; it is malicious, remove it."
                     )
                 out.write(block)
     except RuntimeError as error:  # the zip library's word for both a missing and a wrong password

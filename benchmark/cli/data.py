@@ -21,7 +21,8 @@ def add(app: typer.Typer) -> None:
     group = typer.Typer(help="Datasets: list, fetch, verify, and add your own.", no_args_is_help=True)
     group.command("list", epilog="Example: qbench data list --json")(list_)
     group.command(
-        "fetch", epilog="Examples:\n\nqbench data fetch her2st\n\nqbench data fetch her2st --data-dir her2st"
+        "fetch",
+        epilog="Examples:\n\nqbench data fetch her2st --to her2st\n\nqbench data fetch hest --sections TENX95,TENX99 --to hest",
     )(fetch)
     group.command(
         "verify", epilog="Examples:\n\nqbench data verify her2st --data-dir her2st\n\nqbench data verify mine.yaml"
@@ -81,6 +82,10 @@ def fetch(
     source: Annotated[
         str | None, typer.Option("--source", help="Which of the card's sources; the first by default.")
     ] = None,
+    sections: Annotated[
+        str | None,
+        typer.Option("--sections", help="Of a dataset fetched by section: those wanted, separated by commas."),
+    ] = None,
     password: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,8 +95,8 @@ def fetch(
     quiet: flags.Quiet = False,
 ) -> None:
     """Fetch a dataset's public files; a cut connection is resumed, a complete folder left alone."""
-    from ...datasets.fetch import RECORD
     from ...datasets.fetch import fetch as fetch_files
+    from ...datasets.fetched import RECORD
     from ...datasets.registry import card
     from ...errors import ConfigurationError
     from .progress import Bars
@@ -111,7 +116,9 @@ def fetch(
         if key.startswith("QBENCH_PASSWORD_"):
             passwords.setdefault(key.removeprefix("QBENCH_PASSWORD_").lower(), value)
     with Bars(quiet, bytes_of_files=True) as bars:
-        done = fetch_files(found, to, source, passwords, bars)
+        done = fetch_files(
+            found, to, source, passwords, bars, [part.strip() for part in (sections or "").split(",") if part.strip()]
+        )
     if not quiet:
         for note in done.notes:
             typer.echo(note)

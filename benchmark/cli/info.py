@@ -25,28 +25,32 @@ def info(
     as_json: flags.Json = False,
 ) -> None:
     """What a method, dataset, encoder or protocol is: sources, parameters with ranges, departures from the publication."""
-    from ...datasets.protocol import read_protocol
-    from ...datasets.registry import card
-    from ...methods.encoders.registry import card as encoder_card
     from ..plugins import load_plugins
 
     load_plugins(plugin or ())
-    kind = _kind_of(name)
-    if markdown and kind == "method":
+    kinds = _kinds_of(name)
+    if markdown and "method" in kinds:
         print(method_markdown(name), end="")
         return
-    if kind == "method":
-        found = method_info(name)
-    elif kind == "dataset":
-        found = {"dataset": name, **card(name).model_dump(mode="json")}
-    elif kind == "encoder":
-        found = {"encoder": name, **encoder_card(name).model_dump(mode="json")}
-    else:
-        found = {"protocol": name, **read_protocol(name).model_dump(mode="json")}
+    first, *others = (_about(kind, name) for kind in kinds)
     if as_json:
-        print(json.dumps({"schema": 1, **found}, indent=1))
-    else:
+        print(json.dumps({"schema": 1, **first, **({"also": others} if others else {})}, indent=1))
+        return
+    _show(first)
+    for found in others:
+        print()
         _show(found)
+
+
+def _about(kind: str, name: str) -> dict[str, Any]:
+    from ...datasets.protocol import read_protocol
+    from ...datasets.registry import card
+    from ...methods.encoders.registry import card as encoder_card
+
+    if kind == "method":
+        return method_info(name)
+    read = {"dataset": card, "encoder": encoder_card, "protocol": read_protocol}[kind]
+    return {kind: name, **read(name).model_dump(mode="json")}
 
 
 def method_info(name: str) -> dict[str, Any]:
@@ -119,22 +123,21 @@ def method_markdown(name: str) -> str:
     return "\n".join(lines)
 
 
-def _kind_of(name: str) -> str:
-    """What a name is of; what is ours comes first, whatever another package calls so."""
+def _kinds_of(name: str) -> list[str]:
+    """What a name is of, a method and the data of its paper for one; what is ours hides what another package calls so."""
     from ...datasets.protocol import names as protocols
     from ...datasets.registry import DATASETS
     from ...methods.encoders.registry import ENCODERS
     from ...methods.registry import METHODS
 
     if name.endswith((".yaml", ".yml")):
-        return "dataset"
+        return ["dataset"]
     registries = {"method": METHODS, "dataset": DATASETS, "encoder": ENCODERS}
     ours = {**{kind: registry.shipped for kind, registry in registries.items()}, "protocol": protocols()}
     everything = {kind: registry.names() for kind, registry in registries.items()}
     for names in (ours, everything):
-        for kind, known in names.items():
-            if name in known:
-                return kind
+        if kinds := [kind for kind, known in names.items() if name in known]:
+            return kinds
     raise unknown("method, dataset, encoder or protocol", name, [*chain(*everything.values()), *protocols()])
 
 
@@ -169,6 +172,8 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _words(value: Any) -> str:
+    if isinstance(value, dict) and value and all(inner is None for inner in value.values()):
+        return ", ".join(value)  # names of what has no number
     if isinstance(value, dict):
         return "\n".join(f"{key}: {_words(inner)}" for key, inner in value.items() if inner not in (None, [], {}))
     if isinstance(value, list):

@@ -6,72 +6,25 @@ import errno
 import hashlib
 import json
 import stat
-import threading
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import pyzipper
 from qbench.datasets import download as transfer
 from qbench.datasets import unpack as unpacking
-from qbench.datasets.card_parts import ArchiveSource, RepositorySource
 from qbench.datasets.download import Expected, download, git_blob
-from qbench.datasets.fetch import RECORD, fetch, verify_fetched
+from qbench.datasets.fetch import fetch, verify_fetched
+from qbench.datasets.fetched import RECORD
 from qbench.datasets.registry import DatasetCard
+from qbench.datasets.sources import ArchiveSource, RepositorySource
 from qbench.datasets.unpack import unpack
 from qbench.errors import ConfigurationError, DataError, IntegrityError
 
+from ..support.http_server import Server, serving
+
+server = pytest.fixture(serving)
 BODY = bytes(range(256)) * 2000  # 512,000 bytes
-
-
-@dataclass
-class Server:
-    """What is served, what went wrong on purpose, and what was asked for."""
-
-    files: dict[str, bytes] = field(default_factory=dict)
-    cut_after: list[int] = field(default_factory=list)  # bytes of the body that the next answers send
-    ranges: bool = True
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-    url: str = ""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    state = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            name = self.path.split("?")[0].lstrip("/")
-            wanted = self.headers.get("Range")
-            state.asked.append((name, wanted))
-            if name not in state.files:
-                self.send_error(404)
-                return
-            body, start = state.files[name], 0
-            if wanted and state.ranges:
-                start = int(wanted.removeprefix("bytes=").rstrip("-"))
-                if start >= len(body):
-                    self.send_error(416)
-                    return
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(body) - start))
-            self.end_headers()
-            stop = start + state.cut_after.pop(0) if state.cut_after else len(body)
-            self.wfile.write(body[start:stop])
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{http.server_address[1]}"
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    yield state
-    http.shutdown()
-    http.server_close()
 
 
 def test_a_file_arrives_whole_and_is_reported(server: Server, tmp_path: Path) -> None:
@@ -221,7 +174,7 @@ def test_a_decompression_bomb_is_refused_before_a_byte_is_written(
 def test_a_damaged_archive_and_one_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "no.zip").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="Expected a zip archive"):
+    with pytest.raises(DataError, match="Expected a zip or tar archive"):
         unpack(tmp_path / "no.zip", tmp_path / "out", ANY)
     archive = zipped(tmp_path / "a.zip", {"a.txt": b"x" * 1000})
     with pytest.raises(DataError, match="is it the right archive"):

@@ -1,0 +1,74 @@
+"""Small tables of spots as the Spatial Transcriptomics pipelines write them: places on the array and in the image, labels."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+
+
+def read_selection(path: Path) -> dict[str, tuple[float, float, float, float]]:
+    """Array x, y (fitted) and pixel x, y of each spot, by its name on the array.
+
+    Raises:
+        DataError: no readable table with x, y, new_x, new_y, pixel_x, pixel_y, a position that is none, or a spot twice.
+    """
+    chosen: dict[str, tuple[float, float, float, float]] = {}
+    for line, row in table_rows(path, ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")):
+        x, y, *place = (number(path, line, column, row[column]) for column in row)
+        if not np.isfinite([x, y, *place]).all():
+            raise DataError(
+                f"{path}, row {line}: expected a position, found {list(row.values())}; correct or remove the row."
+            )
+        name = f"{round(x)}x{round(y)}"
+        if name in chosen:
+            raise DataError(f"{path}, row {line}: spot {name} must appear once; remove the duplicate.")
+        chosen[name] = (place[0], place[1], place[2], place[3])
+    return chosen
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """Label of each spot by its name on the array; rows without a position are left out."""
+    labels: dict[str, str] = {}
+    for line, row in table_rows(path, ("x", "y", "label")):
+        x, y = (number(path, line, column, row[column]) for column in ("x", "y"))
+        if np.isfinite(x) and np.isfinite(y):
+            name = f"{round(x)}x{round(y)}"
+            if labels.setdefault(name, row["label"]) != row["label"]:
+                raise DataError(f"{path}, row {line}: spot {name} has two labels; remove one of them.")
+    return labels
+
+
+def table_rows(path: Path, columns: tuple[str, ...], separator: str = "\t") -> list[tuple[int, dict[str, str]]]:
+    """The named columns of a small table, gzipped or not, with row numbers.
+
+    Raises:
+        DataError: no such table, or a column that is missing.
+    """
+    try:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter=separator)
+            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"Expected columns {', '.join(columns)} in {path}, found no {', '.join(missing)}.")
+            return [(i, {column: row[column] or "" for column in columns}) for i, row in enumerate(reader, start=1)]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"Expected a readable table in {path}, but {error}; fetch the file again.") from error
+
+
+def number(path: Path, row: int, column: str, text: str) -> float:
+    """A number; NaN for the NA of R.
+
+    Raises:
+        DataError: something else.
+    """
+    try:
+        return float("nan") if text in ("NA", "") else float(text)
+    except ValueError:
+        raise DataError(f"{path}, row {row}, column '{column}': expected a number, found '{text[:40]}'.") from None

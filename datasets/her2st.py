@@ -126,7 +126,7 @@ def _tables_hash(section: str, files: _Files, cache: ArrayCache) -> str:
     return canonical_hash({"reader": "her2st", "version": VERSION, "section": section, "files": hashes})
 
 
-def _load(info: SectionInfo, files: dict[str, _Files], expected: dict[str, int], cache: ArrayCache) -> Section:
+def _load(info: SectionInfo, files: dict[str, _Files], expected: dict[str, int | None], cache: ArrayCache) -> Section:
     from scipy import sparse
 
     its = files[info.id]

@@ -73,7 +73,7 @@ class DatasetCard(BaseModel):
     citation: str = "not stated"
     url: str | None = None
     needs_folder: bool = True
-    expected: dict[str, dict[str, int | None]] = Field(default_factory=dict)
+    expected: dict[str, tuple[int, ...] | dict[str, int | None]] = Field(default_factory=dict)
     markers_name: str | None = None
     markers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     gene_lists: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -91,14 +91,6 @@ class DatasetCard(BaseModel):
             raise unknown("reader", name, READERS.names())
         return name
 
-    @field_validator("expected", mode="before")
-    @classmethod
-    def _by_section(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        lists = {patient: spots for patient, spots in value.items() if isinstance(spots, list | tuple)}
-        return value | {p: {f"{p}{i}": n for i, n in enumerate(spots, start=1)} for p, spots in lists.items()}
-
     @field_validator("name")
     @classmethod
     def _name(cls, value: str) -> str:
@@ -114,12 +106,16 @@ class DatasetCard(BaseModel):
     @property
     def expected_spots(self) -> dict[str, int | None]:
         """Spots of each section of the complete data, None where they are not known."""
-        return {section: n for spots in self.expected.values() for section, n in spots.items()}
+        return {section: n for patient in self.expected for section, n in self._sections(patient).items()}
 
     @property
     def expected_patients(self) -> dict[str, str]:
         """Patient of each section of the complete data."""
-        return {section: patient for patient, spots in self.expected.items() for section in spots}
+        return {section: patient for patient in self.expected for section in self._sections(patient)}
+
+    def _sections(self, patient: str) -> dict[str, int | None]:
+        spots = self.expected[patient]
+        return spots if isinstance(spots, dict) else {f"{patient}{i}": n for i, n in enumerate(spots, start=1)}
 
     @property
     def marker_genes(self) -> tuple[str, ...]:

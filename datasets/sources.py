@@ -93,7 +93,7 @@ class FileSource(_Part):
     @property
     def by_section(self) -> bool:
         """Whether anything is fetched section by section."""
-        return any(SECTION in one.url for one in (*self.files, *self.archives))
+        return any(SECTION in url for url in [*(f.url for f in self.files), *(a.url for a in self.archives)])
 
 
 Source = Annotated[RepositorySource | ArchiveSource | FileSource, Field(discriminator="kind")]

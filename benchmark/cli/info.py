@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import chain
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...errors import unknown
 from . import flags
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def add(app: typer.Typer) -> None:
@@ -49,8 +53,8 @@ def _about(kind: str, name: str) -> dict[str, Any]:
 
     if kind == "method":
         return method_info(name)
-    read = {"dataset": card, "encoder": encoder_card, "protocol": read_protocol}[kind]
-    return {kind: name, **read(name).model_dump(mode="json")}
+    read: dict[str, Callable[[str], BaseModel]] = {"dataset": card, "encoder": encoder_card, "protocol": read_protocol}
+    return {kind: name, **read[kind](name).model_dump(mode="json")}
 
 
 def method_info(name: str) -> dict[str, Any]:

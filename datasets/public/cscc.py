@@ -36,12 +36,9 @@ def open_cscc(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Da
     for path in sorted(base.glob("*_stdata.tsv*"), reverse=True):  # an unpacked table is preferred
         if match := _COUNTS.fullmatch(path.name):
             section, patient = match[1], match[2]
-            entries[section] = SectionEntry(
-                id=section,
-                patient=patient,
-                file=path.name,
-                spots=_one(base, f"*spot_data-selection-{section}.tsv*", f"{section}'s spots").name,
-                image=_image(base, section),
+            spots = _one(base, f"*spot_data-selection-{section}.tsv*", f"{section}'s spots").name
+            entries[section] = SectionEntry.model_validate(
+                {"id": section, "patient": patient, "file": path.name, "spots": spots, "image": _image(base, section)}
             )
     reader = Reader({"cscc": VERSION}, lambda e, at: (at / e.file, at / str(e.spots)), _read, stated_image)
     return open_public(card, base, cache, tuple(entries.values()), reader)

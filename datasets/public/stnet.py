@@ -57,13 +57,15 @@ def open_stnet(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> D
         if row["tumor_annotation"] and marks.is_file():
             tumour[name] = marks
         entries.append(
-            SectionEntry(
-                id=name,
-                patient=row["patient"],
-                file=counts.name,
-                spots=spots.name,
-                image=image,
-                labels="tumor" if name in tumour else None,
+            SectionEntry.model_validate(
+                {
+                    "id": name,
+                    "patient": row["patient"],
+                    "file": counts.name,
+                    "spots": spots.name,
+                    "image": image,
+                    "labels": "tumor" if name in tumour else None,
+                }
             )
         )
 

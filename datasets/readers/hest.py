@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
-from ...names import patient_name
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
+from ..find import find_sections
 from ..patch_file import PATCH_MICRONS, patch_barcodes
 from ..registry import Dataset, DatasetCard
 from ..scale import Stated
@@ -32,42 +32,20 @@ VERSION = 2
 def open_hest(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:
     """Open the HEST-1k samples that a card lists, else those that lie in the folder; errors as in `open_listed`."""
     if not card.sections:
-        card = card.model_copy(update={"sections": find_samples(card.name, data_dir)})
+        card = card.model_copy(update={"sections": _samples(card.name, data_dir)})
     return open_listed(
         card, data_dir, cache, Reader({"hest": VERSION, "h5ad": H5AD_VERSION}, _tables, read_hest, _image)
     )
 
 
-def find_samples(name: str, data_dir: Path | None) -> tuple[SectionEntry, ...]:
-    """The samples in a folder.
-
-    Raises:
-        DataError: no folder, none in it, or damaged metadata.
-    """
-    ids = [] if data_dir is None else sorted(path.stem for path in data_dir.glob("st/*.h5ad"))
-    if data_dir is None or not ids:
+def _samples(name: str, data_dir: Path | None) -> tuple[SectionEntry, ...]:
+    found = () if data_dir is None else find_sections("hest", data_dir, None)
+    if not found:
         raise DataError(
             f"Dataset {name} needs samples such as st/TENX95.h5ad{'' if data_dir is None else f' in {data_dir}'}; fetch them with "
             f"'qbench data fetch {name} --sections TENX95', then name their folder with --data-dir DIR or set QBENCH_DATA."
         )
-    return tuple(SectionEntry(id=each, patient=sample_patient(data_dir, each), file=each) for each in ids)
-
-
-def sample_patient(folder: Path, sample: str) -> str | None:
-    """Study and label of a sample, None where one is missing: one study's "Patient 1" is another person than the next one's.
-
-    Raises:
-        DataError: damaged metadata.
-    """
-    path = folder / "metadata" / f"{sample}.json"
-    if not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        study, label = patient_name(found.get("dataset_title")), patient_name(found.get("patient"))
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"Expected a sample's metadata in {path}, but {error}; fetch it again.") from error
-    return f"{study} - {label}" if study and label else None
+    return tuple(map(SectionEntry.model_validate, found))
 
 
 def read_hest(entry: SectionEntry, base: Path) -> Section:

@@ -1,4 +1,4 @@
-"""docs/settings.md is what the settings say today; `settings_markdown` writes it."""
+"""docs/settings.md is what the settings say today, as `qbench.benchmark.cli.settings_page.settings_markdown` writes it."""
 
 from typing import Literal
 

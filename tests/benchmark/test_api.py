@@ -78,6 +78,7 @@ def test_the_signature_of_run_is_that_of_the_settings() -> None:
         assert f"        {name}: {words(name)}" in str(qbench.run.__doc__)
 
 
+@pytest.mark.slow
 def test_a_fitted_model_predicts_a_slide(card: Path, tmp_path: Path) -> None:
     fit_model(RunSettings(methods=("colour",), dataset=str(card)), tmp_path / "model")
     assert isinstance(qbench.load_method(tmp_path / "model"), Colour)

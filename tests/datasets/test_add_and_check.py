@@ -141,6 +141,7 @@ def test_fetch_without_network_is_one_sentence(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_verify_the_real_folder(her2st_dir: Path) -> None:
     found = check_dataset("her2st", her2st_dir, ArrayCache())

@@ -38,6 +38,7 @@ def test_what_the_demo_holds(demo: Dataset, sections: list[Section]) -> None:
     assert len({section.genes for section in sections}) == 1
 
 
+@pytest.mark.slow
 def test_the_same_bits_every_time(demo: Dataset, tmp_path: Path) -> None:
     again = open_dataset("demo", None, ArrayCache(tmp_path))
     assert [info.content for info in again.sections] == [info.content for info in demo.sections]

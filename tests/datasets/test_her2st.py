@@ -225,6 +225,7 @@ def test_a_complete_set_must_be_the_published_one(folder: Path) -> None:
         opened(folder, card=expecting(A=(3, 3)))
 
 
+@pytest.mark.slow
 def test_the_whole_of_her2st(her2st: Dataset) -> None:
     sections = [her2st.load(info.id) for info in her2st.sections]
     assert len(sections) == 36

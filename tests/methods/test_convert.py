@@ -231,6 +231,7 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["convert", *map(str, arguments)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_command_makes_a_model_that_predict_and_python_read(tmp_path: Path, name: str) -> None:
     weights, genes = public_weights(name, tmp_path), genes_file(tmp_path, PUBLIC[name])

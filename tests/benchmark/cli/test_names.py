@@ -50,6 +50,7 @@ def tables_card(folder: Path, *patients: object) -> Path:
     return write_card(folder / "mine.yaml", "tables", entries)
 
 
+@pytest.mark.slow
 def test_patients_of_any_label_are_in_every_table_and_nothing_lies_outside(tmp_path: Path) -> None:
     tables_card(tmp_path / "a" / "b", *LABELS)
     before = {path for path in tmp_path.rglob("*") if "cache" not in path.parts}
@@ -71,6 +72,7 @@ def test_patients_of_any_label_are_in_every_table_and_nothing_lies_outside(tmp_p
     assert len(list(runs.glob("*/*/record.json"))) == len(list(runs.rglob("record.json"))) == 4
 
 
+@pytest.mark.slow
 def test_a_cell_that_changed_is_found_whatever_its_patient(tmp_path: Path) -> None:
     card = tables_card(tmp_path, "P[1]", "P?2")
     common = ["run", "-m", "mean", "--no-images", "--dataset", str(card), "--out", "runs", "--sections", "S1,S2"]
@@ -120,8 +122,8 @@ def test_what_may_be_no_name_is_refused_where_it_enters(tmp_path: Path, name: st
     asked = [
         ["run", "-m", "mean", "--dry-run", "--dataset", "dataset.yaml"],
         ["run", "-m", "mean", "--dry-run", "--dataset", "section.yaml"],
-        ["run", "-m", "mean", "--dry-run", "--protocol", "protocol.yaml"],
-        ["run", "-m", "mean", "--dry-run", "--protocol", "group.yaml"],
+        ["run", "-m", "mean", "--dry-run", "--no-images", "--dataset", "mine.yaml", "--protocol", "protocol.yaml"],
+        ["run", "-m", "mean", "--dry-run", "--no-images", "--dataset", "mine.yaml", "--protocol", "group.yaml"],
         ["score", "p.csv", "--name", name],
         ["data", "add", ".", "--name", name],
     ]

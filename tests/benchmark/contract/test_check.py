@@ -250,7 +250,9 @@ def test_shipped_controls_keep_their_promises(name: str) -> None:
     assert [result for result in check_method(spec(name)) if result.status != "kept"] == []
 
 
-@pytest.mark.parametrize("name", ["qca", "bleep", "stnet", "histogene"])
+@pytest.mark.parametrize(
+    "name", ["bleep", "stnet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("qca", "histogene"))]
+)
 def test_shipped_methods_keep_their_promises(name: str) -> None:
     assert [result for result in check_method(spec(name)) if result.status != "kept"] == []
 
@@ -281,6 +283,7 @@ def documented_method() -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_the_method_of_the_documentation_is_checked_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code = documented_method()

@@ -200,6 +200,7 @@ def test_every_command_that_makes_folds_refuses_them(tmp_path: Path, leaking: li
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("*/*/record.json"))
 
 
+@pytest.mark.slow
 def test_reproduce_refuses_data_that_have_come_to_leak(tmp_path: Path) -> None:
     card = write_card(tmp_path / "mine.yaml", "h5ad", write_sections(tmp_path))
     assert run(app, ["run", "-m", "mean", "--dataset", str(card), "--no-images", "-q"]).exit_code == 0
@@ -233,6 +234,7 @@ def test_symbols_here_and_ensembl_ids_there_are_refused(tmp_path: Path, command:
     assert run(app, [*command, "--dataset", str(card), "-q"]).exit_code == 0
 
 
+@pytest.mark.slow
 def test_panel_genes_that_a_test_section_lacks_are_named_once_and_recorded(tmp_path: Path) -> None:
     card = write_card(tmp_path / "mine.yaml", "h5ad", write_sections(tmp_path))
     data = anndata.read_h5ad(tmp_path / "S0.h5ad")

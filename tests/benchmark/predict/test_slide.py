@@ -83,6 +83,7 @@ def test_a_models_folder_says_what_it_reads(model: Path) -> None:
     assert str(model.parent) not in (model / "fit.json").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["colour", "ridge"])
 def test_a_training_sections_own_spots_are_predicted_as_the_harness_does(
     data: Path, tmp_path: Path, method: str
@@ -375,6 +376,7 @@ def peak_memory(model: Path, slide: Path, output: Path) -> float:
     return float(peak)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_slide(model: Path, tmp_path: Path) -> None:
     edges = (4_000, 100_000 if os.environ.get("QBENCH_TEST_HUGE") else 20_000)
     peaks = [

@@ -47,6 +47,7 @@ def test_shares_of_tissue_are_those_of_the_windows() -> None:
     assert shares.tolist() == [1, 0.5, 0, 0.25]  # the last window lies by three quarters outside
 
 
+@pytest.mark.slow
 def test_a_pyramid_and_its_full_image_have_the_same_tissue(tmp_path: Path) -> None:
     pixels = stained(3200, 2400)
     slide = overview(open_image(tiled(tmp_path / "s.tif", pixels, None)))

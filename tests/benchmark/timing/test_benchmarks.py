@@ -53,6 +53,7 @@ def test_operations_of_a_known_network() -> None:
     assert encode.operations(network, "cpu") == 2 * 224 * 224 * 3 * 4 * 9
 
 
+@pytest.mark.slow
 def test_score_and_retrieve_check_that_both_sides_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SPOTS": 120, "GENES": 30, "SECTIONS": 3, "LOOPED": 10}.items():
         monkeypatch.setattr(score, name, value)
@@ -90,6 +91,7 @@ def test_the_plain_training_loop_trains_the_same_network(monkeypatch: pytest.Mon
     assert all(len(loss) == 4 and loss[-1] < loss[0] for loss in losses.values())
 
 
+@pytest.mark.slow
 def test_a_paper_profile_is_timed_in_both_precisions_and_the_plain_loop_keeps_the_plain_layout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

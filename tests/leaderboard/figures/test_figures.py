@@ -49,6 +49,7 @@ def runs(tmp_path_factory):
     return load(folder)
 
 
+@pytest.mark.slow
 def test_every_figure_that_the_data_allow_is_written_twice(runs, tmp_path):
     tables, folders = runs
     seen = []

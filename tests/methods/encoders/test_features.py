@@ -124,6 +124,7 @@ def test_features_are_those_of_a_plain_loop_and_computed_once(patches: NDArray[n
     assert np.array_equal(features.open_features(spec, never, "p", empty), got)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["eager:bf16", "openvino:fp32", "openvino:bf16"])
 def test_runtimes_agree_with_fp32_and_do_not_depend_on_the_batch(
     patches: NDArray[np.uint8], empty: ArrayCache, runtime: str
@@ -141,6 +142,7 @@ def test_runtimes_agree_with_fp32_and_do_not_depend_on_the_batch(
     assert np.allclose(alone[0], got[3], atol=1e-5 if spec.dtype == "fp32" else 0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["eager:bf16", "openvino"])
 def test_lite0_stays_close_in_bf16_because_its_front_is_fp32_and_through_openvino(
     demo_patches: NDArray[np.uint8], empty: ArrayCache, runtime: str

@@ -65,13 +65,18 @@ class Lattice:
 
 
 def settle(where: str, stated: Sequence[Stated], firm: Stated | None = None) -> tuple[Stated | None, tuple[str, ...]]:
+    """As `choose`; a DataError where what is taken is no scale of an image of tissue (0.05 to 5 microns per pixel)."""
+    taken, notes = choose(stated, firm)
+    if taken is not None:
+        check_scale(where, taken)
+    return taken, notes
+
+
+def choose(stated: Sequence[Stated], firm: Stated | None = None) -> tuple[Stated | None, tuple[str, ...]]:
     """The statement that is taken, and a note that names those which disagree with it.
 
     A user's own statement (`firm`) wins; else, among three or more, what most agree on; else the first. Two agree where they
     differ by at most 2 %.
-
-    Raises:
-        DataError: the one that is taken is no scale of an image of tissue (0.05 to 5 microns per pixel).
     """
     said = [*(() if firm is None else (firm,)), *stated]
     if not said:
@@ -80,7 +85,6 @@ def settle(where: str, stated: Sequence[Stated], firm: Stated | None = None) -> 
     meanings = [replace(one, microns=value, others=()) for one in electable for value in (one.microns, *one.others)]
     votes = [sum(other.agrees(one.microns) for other in said) for one in meanings]
     taken = meanings[votes.index(max(votes))]
-    check_scale(where, taken)
     against = [one for one in said if not one.agrees(taken.microns)]
     if not against:
         return taken, ()
@@ -184,7 +188,8 @@ def from_factors(factors: Mapping[str, Any], pitch: float | None, where: str) ->
     why = "Space Ranger states it of these pixels"
     if (direct := _number(factors, "microns_per_pixel", where)) is not None:
         found.append(Stated(direct, "microns_per_pixel of the scale factors", why))
-    if (width := _number(factors, "spot_diameter_fullres", where)) is not None:
+    width = _number(factors, "spot_diameter_fullres", where)
+    if width is not None and width != 1:  # which stands for "unknown" where there are no spots
         size = bin_microns(factors, where)
         meant = _SPOTS.get(pitch, _ANY_SPOT) if size is None else (size,)
         what = "spot" if size is None else "bin"
@@ -195,11 +200,7 @@ def from_factors(factors: Mapping[str, Any], pitch: float | None, where: str) ->
 
 
 def bin_microns(factors: Mapping[str, Any], where: str) -> float | None:
-    """`bin_size_um` of Visium HD's scale factors, or None.
-
-    Raises:
-        DataError: it is no positive number.
-    """
+    """`bin_size_um` of Visium HD's scale factors, or None; a DataError where it is no positive number."""
     return _number(factors, "bin_size_um", where)
 
 

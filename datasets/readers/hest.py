@@ -75,16 +75,15 @@ def read_hest(entry: SectionEntry, base: Path) -> Section:
 
 
 def _pixel_sizes(path: Path) -> list[Stated]:
-    """What the authors estimated from the spots, which is stated of every sample, and what the slide's file said."""
+    """What the authors estimated from the spots, and what the slide's file said; either may be null or NaN."""
+    why = {"pixel_size_um_estimated": "HEST's authors estimated it from the spots", "pixel_size_um_embedded": ""}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        estimated, embedded = float(found["pixel_size_um_estimated"]), found.get("pixel_size_um_embedded")
-        stated = [Stated(estimated, "pixel_size_um_estimated", "HEST's authors estimated it from the spots")]
-        if embedded is not None and np.isfinite(float(embedded)):
-            stated.append(Stated(float(embedded), "pixel_size_um_embedded"))
+        stated = {"pixel_size_um_embedded": None, **found}
+        sizes = {name: float("nan" if stated[name] is None else stated[name]) for name in why}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"Expected pixel_size_um_estimated in {path}, but {error}; fetch the file again.") from error
-    return stated
+    return [Stated(size, name, why[name]) for name, size in sizes.items() if np.isfinite(size)]
 
 
 def _counts(entry: SectionEntry, base: Path) -> Path:

@@ -58,7 +58,7 @@ class TiffSlide:
         self.levels: tuple[tuple[int, int], ...] = tuple((level.width, level.height) for level in self._levels)
         self.size = self.levels[0]
         self.scale: Stated | None
-        self.scale, self.notes = tiff_scale(self._file, first, of_ome, path.name)
+        self.scale, self.notes = tiff_scale(self._file, first, of_ome)
         self._tiles: OrderedDict[tuple[int, int], NDArray[np.uint8]] = OrderedDict()
         self._bytes = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..scale import LEAST, MOST, Stated, settle
+from ..scale import LEAST, MOST, Stated, choose
 
 MICRONS = {
     "pm": 1e-6, "Å": 1e-4, "nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
@@ -19,12 +19,8 @@ _VIPS = re.compile(rf"openslide\.mpp-x</name>\s*<value[^>]*>{_NUMBER}")
 _IMAGEJ = re.compile(r"^unit=(.+)$", re.MULTILINE)
 
 
-def tiff_scale(file: Any, page: Any, of_ome: Any | None, name: str) -> tuple[Stated | None, tuple[str, ...]]:
-    """What a TIFF states of the image on `page`, and a note where it contradicts itself; `of_ome` is its element Pixels.
-
-    Raises:
-        DataError: a scanner's or microscope's statement outside 0.05 to 5 microns per pixel.
-    """
+def tiff_scale(file: Any, page: Any, of_ome: Any | None) -> tuple[Stated | None, tuple[str, ...]]:
+    """What a TIFF states of the image on `page`, and a note where it contradicts itself; `of_ome` is its element Pixels."""
     text = page.description or file.pages[0].description or ""
     found = [*_ome(of_ome), *described_scale(text)]
     unit = page.tags["ResolutionUnit"].value if "ResolutionUnit" in page.tags else 2
@@ -40,7 +36,7 @@ def tiff_scale(file: Any, page: Any, of_ome: Any | None, name: str) -> tuple[Sta
         pixels, units = page.tags["XResolution"].value
         if pixels and units:
             found += plausible(per_pixel * units / pixels, source)
-    return settle(name, found)
+    return choose(found)
 
 
 def described_scale(description: str) -> list[Stated]:

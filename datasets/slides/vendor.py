@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ..scale import Stated, settle
+from ..scale import Stated, choose
 from .colours import check_colours
 from .kind import refused
 from .tiff_scale import MICRONS, described_scale, plausible
@@ -53,7 +53,7 @@ class VendorSlide:
         colour = properties.get("openslide.background-color", "FFFFFF")
         self._background = np.frombuffer(bytes.fromhex(colour), np.uint8)
         self.scale: Stated | None
-        self.scale, self.notes = _scale(properties, path.name)
+        self.scale, self.notes = _scale(properties)
 
     def read(self, x: int, y: int, width: int, height: int, level: int = 0) -> NDArray[np.uint8]:
         """RGB uint8 (height, width, 3) of a region that lies inside a level; (x, y) in that level's pixels.
@@ -124,12 +124,8 @@ class VendorSlide:
             pass  # no TIFF: these formats hold JPEGs, whose bits OpenSlide itself checks
 
 
-def _scale(properties: dict[str, str], name: str) -> tuple[Stated | None, tuple[str, ...]]:
-    """What the properties state: OpenSlide's reading of the vendor's metadata first.
-
-    Raises:
-        DataError: a scale outside 0.05 to 5 microns per pixel.
-    """
+def _scale(properties: dict[str, str]) -> tuple[Stated | None, tuple[str, ...]]:
+    """What the properties state: OpenSlide's reading of the vendor's metadata first."""
     vendor = properties.get("openslide.vendor", "the scanner")
     why = f"it is {vendor}'s own statement"
     found = [
@@ -143,7 +139,7 @@ def _scale(properties: dict[str, str], name: str) -> tuple[Stated | None, tuple[
         pixels = float(properties.get("tiff.XResolution", 0))
         if per_unit is not None and pixels > 0:
             found += plausible(per_unit / pixels, "the TIFF's resolution")
-    return settle(name, found)
+    return choose(found)
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

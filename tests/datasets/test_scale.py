@@ -133,6 +133,12 @@ def test_what_is_no_scale_of_tissue_is_refused(microns: float) -> None:
         settle("S1", [Stated(microns, "file")])
 
 
+def test_a_placeholder_for_spots_that_are_none() -> None:
+    assert statements(lattice(np.array([0]), np.array([0]), None), {"spot_diameter_fullres": 1.0}, "S1") == ()
+    with pytest.raises(DataError, match="S1: expected a number above 0 for spot_diameter_fullres"):
+        statements(lattice(np.array([0]), np.array([0]), None), {"spot_diameter_fullres": -3}, "S1")
+
+
 def load(tmp_path: Path, spatial: np.ndarray, parts: dict[str, Any], **more: object) -> Section:
     write_h5ad(tmp_path / "S1.h5ad", spatial=spatial, **parts)
     card = write_card(tmp_path / "mine.yaml", "h5ad", [{"id": "S1", "patient": "P1", "file": "S1.h5ad", **more}])

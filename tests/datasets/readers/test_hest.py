@@ -58,6 +58,26 @@ def test_the_slide_is_preferred_and_its_scale_read(tmp_path: Path) -> None:
     assert section.microns_per_pixel == 0.42
 
 
+@pytest.mark.parametrize(
+    ("metadata", "due", "says"),
+    [
+        ({"pixel_size_um_estimated": 0.42, "pixel_size_um_embedded": None}, 0.42, None),
+        ({"pixel_size_um_estimated": float("nan"), "pixel_size_um_embedded": 0.5}, 0.5, None),
+        ({"pixel_size_um_estimated": 0.42, "pixel_size_um_embedded": 0.5}, 0.42, "embedded says 0.5; 0.42 is taken"),
+    ],
+)
+def test_the_two_sizes_of_hest_s_metadata(tmp_path: Path, metadata: dict, due: float, says: str | None) -> None:
+    write_h5ad(tmp_path / "st" / "TENX1.h5ad", spatial=grid())
+    write_image(tmp_path / "wsis" / "TENX1.tif")
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata" / "TENX1.json").write_text(json.dumps(metadata))
+    section = load(tmp_path)
+    assert section.microns_per_pixel == due
+    found = [note for note in section.notes if "microns per pixel" in note]
+    assert len(found) == (says is not None)
+    assert all(says in note for note in found if says)
+
+
 def test_patches_of_another_sample(tmp_path: Path) -> None:
     write_h5ad(tmp_path / "st" / "TENX1.h5ad", spatial=grid())
     write_patches(tmp_path / "patches" / "TENX1.h5", ["other"])

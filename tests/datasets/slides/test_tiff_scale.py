@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from qbench.datasets.images import open_image
+from qbench.datasets.scale import Stated, settle
 from qbench.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
@@ -71,7 +72,8 @@ def test_a_file_that_contradicts_itself(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("size", "unit"), [(25.0, "µm"), (0.25, "mm"), (0.25, "nm")])
 def test_a_scanner_s_statement_that_can_not_be(tmp_path: Path, size: float, unit: str) -> None:
-    with pytest.raises(
-        DataError, match=r"a.ome.tif: expected 0.05 to 5 microns per pixel, but OME's PhysicalSizeX says"
-    ):
-        open_image(write(tmp_path / "a.ome.tif", **ome(size, unit)))
+    scale = open_image(write(tmp_path / "a.ome.tif", **ome(size, unit))).scale
+    assert scale is not None
+    with pytest.raises(DataError, match=r"a: expected 0.05 to 5 microns per pixel, but OME's PhysicalSizeX says"):
+        settle("a", [scale])
+    assert settle("a", [scale], Stated(0.5, "the card"))[0] == Stated(0.5, "the card")  # a user can state better

@@ -44,12 +44,14 @@ def predict(
     from ...methods.encoders.registry import parse_weights
     from ...methods.registry import split_list
     from ..plugins import load_plugins
-    from ..predict.maps import write_maps
+    from ..predict.maps import check_genes, write_maps
     from ..predict.slide import predict_slide
     from .progress import Bars
 
     load_plugins(plugin or ())
     weights = parse_weights(encoder_weights or ())
+    genes = [gene for text in maps or () for gene in split_list(text)]
+    check_genes(model, genes)
     with Bars(quiet) as bars:
         done = predict_slide(
             model,
@@ -64,7 +66,7 @@ def predict(
             bars,
             form,
         )
-    written = write_maps(output, [gene for text in maps or () for gene in split_list(text)]) if maps else []
+    written = write_maps(output, genes) if genes else []
     if not quiet:
         for note in done.notes:
             typer.echo(note)

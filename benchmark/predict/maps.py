@@ -11,18 +11,28 @@ import numpy as np
 
 from ...errors import unknown
 from ...names import path_part
+from .model import read_fit
 from .output import SLIDE, TABLE
 
 DPI = 150
+
+
+def check_genes(model: Path, genes: list[str]) -> None:
+    """Whether a model predicts the genes that are to be drawn, asked before it predicts.
+
+    Raises:
+        ConfigurationError: a gene that its panel does not have. DataError: no model.
+    """
+    names = read_fit(model).panel.genes
+    for gene in genes:
+        if gene not in names:
+            raise unknown("gene in the panel", gene, names)
 
 
 def write_maps(predictions: Path, genes: list[str]) -> list[Path]:
     """Draw each gene's predicted log1p values over the overview; the files lie beside the predictions.
 
     A gene's name is in the file's name, a `/` in it as %2F (`names.name_of_part` undoes it).
-
-    Raises:
-        ConfigurationError: a gene that the panel does not have.
     """
     from anndata.io import read_elem
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -30,9 +40,6 @@ def write_maps(predictions: Path, genes: list[str]) -> list[Path]:
 
     with _opened(predictions) as table:
         names = [str(name) for name in read_elem(table["var"]).index]
-        for gene in genes:
-            if gene not in names:
-                raise unknown("gene in the panel", gene, names if len(names) < 40 else names[:20])
         about = read_elem(table["uns"])
         slide = about["spatial"][SLIDE]
         factor = float(slide["scalefactors"]["tissue_hires_scalef"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
+import io
 import json
 import stat
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from qbench.datasets.download import Expected, download, git_blob
 from qbench.datasets.fetch import fetch, verify_fetched
 from qbench.datasets.fetched import RECORD
 from qbench.datasets.registry import DatasetCard
-from qbench.datasets.sources import ArchiveSource, RepositorySource
+from qbench.datasets.sources import ArchiveSource, FileSource, PublicFile, RepositorySource
 from qbench.datasets.unpack import unpack
 from qbench.errors import ConfigurationError, DataError, IntegrityError
 
@@ -181,6 +184,49 @@ def test_a_damaged_archive_and_one_of_something_else(tmp_path: Path) -> None:
         unpack(archive, tmp_path / "out", {r".*\.jpg": "x"})
 
 
+def tarred(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as file:  # type: ignore[call-overload]
+        for name, body in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(body)
+            file.addfile(info, io.BytesIO(body))
+    return path
+
+
+def test_a_tar_is_unpacked_and_so_are_its_gzipped_members_where_the_card_drops_the_ending(tmp_path: Path) -> None:
+    members = {"x/a.jpg.gz": gzip.compress(b"picture"), "x/b.tsv.gz": gzip.compress(b"table"), "c.txt": b"no"}
+    for i, mode in enumerate(("w", "w:gz")):
+        archive = tarred(tmp_path / f"{i}.tar", members, mode)
+        out = tmp_path / f"out{i}"
+        out.mkdir()
+        place = {r"x/(.*\.jpg)\.gz": r"\1", r"x/(.*\.tsv\.gz)": r"t/\1"}
+        assert unpack(archive, out, place) == [Path("a.jpg"), Path("t/b.tsv.gz")]
+        assert (out / "a.jpg").read_bytes() == b"picture"
+        assert (out / "t/b.tsv.gz").read_bytes() == members["x/b.tsv.gz"]
+
+
+def test_a_malicious_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(IntegrityError, match="written outside its folder"):
+        unpack(tarred(tmp_path / "a.tar", {"../evil.txt": b"evil"}), out, ANY)
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE):
+        with tarfile.open(tmp_path / "b.tar", "w") as file:
+            info = tarfile.TarInfo("link")
+            info.type, info.linkname = kind, "/etc/passwd"
+            file.addfile(info)
+        with pytest.raises(IntegrityError, match="holds the link"):
+            unpack(tmp_path / "b.tar", out, ANY)
+    monkeypatch.setattr(unpacking, "SMALL", 1 << 20)
+    bomb = tarred(tmp_path / "c.tar", {"zeros.bin": bytes(5 << 20)}, "w:gz")
+    with pytest.raises(IntegrityError, match="unpack to 5,242,880"):
+        unpack(bomb, out, ANY)
+    packed = tarred(tmp_path / "d.tar", {"zeros.bin.gz": gzip.compress(bytes(5 << 20))})
+    with pytest.raises(IntegrityError, match="is larger than it states"):
+        unpack(packed, out, {r"(.*)\.gz": r"\1"})
+    assert not any(path.name.startswith("evil") for path in tmp_path.rglob("*"))
+
+
 # --- datasets ------------------------------------------------------------------------------------------------------------
 
 
@@ -311,3 +357,18 @@ def test_a_full_disk_while_unpacking_does_not_blame_the_archive(
     monkeypatch.setattr(unpacking, "_extract", full)
     with pytest.raises(OSError, match="No space left"):
         unpack(archive, tmp_path / "to", {r"data/(.*)": r"\1"})
+
+
+@pytest.mark.parametrize("to", ["../evil.txt", "/etc/evil.txt", "C:/evil.txt", ""])
+def test_a_card_names_no_place_outside_its_folder(to: str) -> None:
+    with pytest.raises(ValueError, match="must lie in the data folder"):
+        PublicFile(url="https://example.org/x", to=to)
+
+
+def test_a_dataset_that_is_fetched_whole_has_no_sections_to_choose(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="leave out --sections"):
+        fetch(repository(server, {"A1.tsv": b"one"}), tmp_path / "to", sections=["A1"])
+    single = FileSource(kind="files", files=(PublicFile(url=f"{server.url}/a", to="a.txt"),))
+    with pytest.raises(ConfigurationError, match="leave out --sections"):
+        fetch(card(one=single), tmp_path / "to", sections=["A1"])
+    assert server.asked == []

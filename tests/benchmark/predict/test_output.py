@@ -107,6 +107,8 @@ def test_outputs_that_cannot_be_are_refused_before_anything_is_predicted(
     (tmp_path / "mine" / "notes.txt").write_text("precious")
     with pytest.raises(ConfigurationError, match="found other files"):
         predict(model, tmp_path / "mine", "--format", "zarr")
+    with pytest.raises(ConfigurationError, match=r"no gene in the panel named 'KRT6A'"):
+        predict(model, tmp_path / "o.h5ad", "--maps", "KRT6A")
     monkeypatch.setitem(sys.modules, "spatialdata", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'qbench\[spatialdata\]'"):
         check_output(tmp_path / "o.zarr", "zarr")

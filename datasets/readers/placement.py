@@ -18,6 +18,7 @@ CORNER = 0.4  # spots that all lie within this share of both edges, from the cor
 FEW = 0.25  # share of the spots outside the image that are left out with a note; more of them are a mistake
 MOST = 0.5  # share of the spots
 BETTER = (0.1, 0.2)  # gain of overlap, and of the share on tissue where not most lie on glass, of a likely alignment
+OVERVIEW = 750  # pixels of the longer edge: where spots lie needs no more
 PATCH_FILE = ".h5"
 
 
@@ -51,7 +52,7 @@ def place_spots(section: Section, image: Path | None, checked: bool) -> Section:
     few = len(outside) <= FEW * section.n_spots
     if few and checked:
         return _without(section, outside, image)
-    small, xy = overview(opened), section.pixel_xy
+    small, xy = overview(opened, OVERVIEW), section.pixel_xy
     edge = pitch(xy) if len(xy) > 1 else float(size.max())
     fit = measure(xy, size, small, edge)
     corner = not len(outside) and float((xy.max(axis=0) / size).max()) < CORNER

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ConfigurationError, DataError, IntegrityError
+from ..files import settle
 from .download import Expected, Progress, download
 from .fetched import ARCHIVES, Fetched, FetchRecord, held
 from .hashing import plain_sha256
@@ -77,6 +78,6 @@ def _unpack(
                 out.kept.append(name)
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                (folder / member).replace(target)
+                settle(folder / member, target)
                 out.new.append(name)
             record.add(name, target, digest)

@@ -27,6 +27,7 @@ from .registry import Dataset, DatasetCard, SectionInfo
 from .section import Section
 from .slides.kind import image_hash
 from .spot_tables import read_labels, read_selection
+from .stored_tables import joined, parted, store_counts, stored_counts
 
 VERSION = 1  # of the reading: raised when the same files would give other values
 PITCH_MICRONS = 200.0  # centre to centre, stated by the authors
@@ -127,25 +128,20 @@ def _tables_hash(section: str, files: _Files, cache: ArrayCache) -> str:
 
 
 def _load(info: SectionInfo, files: dict[str, _Files], expected: dict[str, int | None], cache: ArrayCache) -> Section:
-    from scipy import sparse
-
     its = files[info.id]
     entry = cache.get("sections", _tables_hash(info.id, its, cache), partial(_parse, section=info.id, files=its))
     arrays, metadata = entry.arrays, entry.metadata
-    spots, genes = _names(arrays["spots"]), _names(arrays["genes"])
+    spots, genes = parted(arrays["spots"]), parted(arrays["genes"])
     if expected and len(spots) != expected[info.id]:
         raise DataError(
             f"Expected {expected[info.id]} spots in section {info.id} of the complete set, found {len(spots)} in "
             f"{its.counts}; fetch the published table again."
         )
-    parts = tuple(np.asarray(arrays[name]) for name in ("data", "indices", "indptr"))
-    counts = sparse.csr_matrix(parts, shape=(len(spots), len(genes)), copy=False)
-    counts.has_canonical_format = True  # as stored, so scipy need not look, nor sort read-only arrays
     micron = metadata["microns_per_pixel"]
     return Section(
         id=info.id,
         patient=info.patient,
-        counts=counts,
+        counts=stored_counts(arrays, len(spots), len(genes)),
         genes=genes,
         spots=spots,
         array_xy=arrays["array_xy"],
@@ -153,7 +149,7 @@ def _load(info: SectionInfo, files: dict[str, _Files], expected: dict[str, int |
         image=info.image,
         microns_per_pixel=micron,
         spot_diameter=SPOT_MICRONS / micron,
-        labels=_names(arrays["labels"]) if "labels" in arrays else None,
+        labels=parted(arrays["labels"]) if "labels" in arrays else None,
         content=info.content,
         notes=tuple(metadata["notes"]),
     )
@@ -177,15 +173,14 @@ def _parse(writer: EntryWriter, section: str, files: _Files) -> None:
     empty = [spot for spot, total in zip(table.spots, table.counts.sum(axis=1).A1, strict=True) if total == 0]
     if empty:
         notes.append(f"no UMI at all at {', '.join(empty)}")
-    for name in ("data", "indices", "indptr"):
-        writer.store(name, getattr(table.counts, name))
+    store_counts(writer, table.counts)
     writer.store("array_xy", array_xy)
     writer.store("pixel_xy", pixel_xy)
-    writer.store("spots", _joined(table.spots))
-    writer.store("genes", _joined(table.genes))
+    writer.store("spots", joined(table.spots))
+    writer.store("genes", joined(table.genes))
     if files.labels is not None:
         labels = read_labels(files.labels)
-        writer.store("labels", _joined([labels.get(spot, "") for spot in table.spots]))
+        writer.store("labels", joined([labels.get(spot, "") for spot in table.spots]))
     writer.metadata = {
         "section": section,
         "microns_per_pixel": PITCH_MICRONS / _pixels_per_pitch(array_xy, pixel_xy, files.selection),
@@ -207,11 +202,3 @@ def _pixels_per_pitch(array_xy: NDArray[np.float64], pixel_xy: NDArray[np.float6
             f"Expected pixel coordinates that grow with the array position in {path}, found a slope of {slope:g}."
         )
     return slope
-
-
-def _joined(names: tuple[str, ...] | list[str]) -> NDArray[np.uint8]:
-    return np.frombuffer("\n".join(names).encode(), np.uint8)
-
-
-def _names(joined: NDArray[np.uint8]) -> tuple[str, ...]:
-    return tuple(joined.tobytes().decode().split("\n"))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import unknown
+from ...files import written
 from ...names import path_part
 from .model import read_fit
 from .output import SLIDE, TABLE
@@ -48,7 +49,7 @@ def write_maps(predictions: Path, genes: list[str]) -> list[Path]:
         pixels = slide["images"]["hires"]
         values = {gene: np.asarray(table["X"][:, names.index(gene)]) for gene in genes}
     height, width = pixels.shape[:2]
-    written = []
+    paths = []
     for gene in genes:
         figure = Figure(figsize=(7 * width / max(width, height) + 1.2, 7 * height / max(width, height) + 0.6), dpi=DPI)
         FigureCanvasAgg(figure)
@@ -69,9 +70,10 @@ def write_maps(predictions: Path, genes: list[str]) -> list[Path]:
         label = "log1p counts" if about["target"] == "counts" else "log1p per 10,000"
         figure.colorbar(shown, ax=axes, label=label, shrink=0.7)
         path = predictions.with_name(f"{predictions.stem}-{path_part(gene)}.png")
-        figure.savefig(path, bbox_inches="tight")
-        written.append(path)
-    return written
+        with written(path) as temporary:
+            figure.savefig(temporary, format="png", bbox_inches="tight")
+        paths.append(path)
+    return paths
 
 
 @contextmanager

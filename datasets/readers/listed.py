@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
 
 from ...errors import ConfigurationError, DataError
 from ...names import UNNAMED
@@ -22,6 +20,7 @@ from ..registry import Dataset, DatasetCard, SectionInfo
 from ..scale import Stated
 from ..section import Section
 from ..slides.kind import image_hash
+from ..stored_tables import joined, parted, store_counts, stored_counts
 from .placement import place_spots
 from .scaling import in_pixels_of
 
@@ -137,7 +136,7 @@ def _load(
 
     stored = cache.get("sections", info.content, build)
     arrays, metadata = stored.arrays, stored.metadata
-    spots, genes = _names(arrays["spots"]), _names(arrays["genes"])
+    spots, genes = parted(arrays["spots"]), parted(arrays["genes"])
     if markers and not set(markers) & set(genes):
         raise DataError(
             f"Section {info.id}: expected some of the card's markers ({', '.join(markers[:3])}, ...) among its "
@@ -145,14 +144,10 @@ def _load(
             f"them (its genes are {', '.join(genes[:3])}, ...); name the column of gene symbols with 'symbols:', or "
             "mend the markers."
         )
-    counts = sparse.csr_matrix(
-        tuple(np.asarray(arrays[name]) for name in ("data", "indices", "indptr")), shape=(len(spots), len(genes))
-    )
-    counts.has_canonical_format = True
     return Section(
         id=info.id,
         patient=info.patient,
-        counts=counts,
+        counts=stored_counts(arrays, len(spots), len(genes)),
         genes=genes,
         spots=spots,
         array_xy=arrays["array_xy"],
@@ -161,7 +156,7 @@ def _load(
         microns_per_pixel=metadata["microns_per_pixel"],
         scales=tuple(Stated(*stated) for stated in metadata["scales"]),
         spot_diameter=metadata["spot_diameter"],
-        labels=_names(arrays["labels"]) if "labels" in arrays else None,
+        labels=parted(arrays["labels"]) if "labels" in arrays else None,
         content=info.content,
         notes=tuple(metadata["notes"]),
     )
@@ -171,21 +166,16 @@ def _store(writer: EntryWriter, section: Section) -> None:
     counts = section.counts.copy()
     counts.sum_duplicates()
     counts.eliminate_zeros()
-    for name in ("data", "indices", "indptr"):
-        writer.store(name, getattr(counts, name).astype(np.int32, copy=False))
+    store_counts(writer, counts)
     writer.store("array_xy", np.asarray(section.array_xy, np.float64))
     if section.pixel_xy is not None:
         writer.store("pixel_xy", np.asarray(section.pixel_xy, np.float64))
     for name, values in (("spots", section.spots), ("genes", section.genes), ("labels", section.labels)):
         if values is not None:
-            writer.store(name, np.frombuffer("\n".join(values).encode(), np.uint8))
+            writer.store(name, joined(values))
     writer.metadata = {
         "microns_per_pixel": section.microns_per_pixel,
         "scales": [[stated.microns, stated.source] for stated in section.scales],
         "spot_diameter": section.spot_diameter,
         "notes": list(section.notes),
     }
-
-
-def _names(joined: NDArray[np.uint8]) -> tuple[str, ...]:
-    return tuple(joined.tobytes().decode().split("\n"))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import pytest
 from qbench.benchmark.engine.ray_session import check_cluster
 from qbench.errors import ConfigurationError
 
+from ...support.processes import finish, wait_for
 from ...support.tiny_her2st import make as make_tiny
 
 QBENCH = [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()"]
@@ -91,19 +92,6 @@ def start(place: Path, *args: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*QBENCH, "run", *DATA, *args], cwd=place, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-
-
-def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
-    out, err = process.communicate(timeout=240)
-    assert process.returncode == code, f"{out}\n{err}"
-    return out, err
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def seen(place: Path) -> list[list[str]]:

@@ -23,6 +23,7 @@ from qbench.benchmark.sweep.scheduler import PerFold
 from qbench.benchmark.sweep.trial import TrialResult
 from qbench.errors import ConfigurationError
 
+from ...support.processes import finish, wait_for
 from ...support.tiny_her2st import make as make_tiny
 
 QBENCH = [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()"]
@@ -155,19 +156,6 @@ def start(place: Path, method: str, *args: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, cwd=place, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
-
-
-def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == code, f"{out}\n{err}"
-    return out, err
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def epochs(place: Path, where: str = "trial") -> list[list]:

@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from .weight_average import WeightAverage
+
 
 class Progress:
     """The epoch that was reached and the best one on validation, of a network that is trained in place."""
 
     def __init__(
-        self, network: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, context: FitContext
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        generator: torch.Generator,
+        context: FitContext,
+        averaged: WeightAverage | None,
     ) -> None:
+        self._averaged = averaged
         self._network, self._optimiser, self._generator, self._context = network, optimiser, generator, context
         self.epoch = 0
         self.best_epoch = 0
@@ -32,7 +40,7 @@ class Progress:
         """An epoch has ended; its state is kept where it is the best on validation so far."""
         self.epoch = epoch
         figure = to_minimise(figures, self._context.select) if validated else -epoch
-        if not validated:
+        if not validated and self._averaged is None:
             self.best_epoch = epoch
         elif figure < self._best or not self._state:
             self._best, self.best_epoch = figure, epoch
@@ -58,6 +66,7 @@ class Progress:
                 "stopped": self.stopped,
                 "state": self._state,
                 "network": self._network.state_dict(),
+                "average": self._averaged.state if self._averaged else {},
                 "optimiser": self._optimiser.state_dict(),
                 "order": self._generator.get_state(),
                 "random": torch.get_rng_state(),
@@ -80,6 +89,8 @@ class Progress:
         self._network.load_state_dict(found["network"])
         device = next(self._network.parameters()).device
         self._state = {k: v.to(device) for k, v in found["state"].items()}
+        if self._averaged:
+            self._averaged.state = {k: v.to(device) for k, v in found["average"].items()}
         self._optimiser.load_state_dict(found["optimiser"])
         self._generator.set_state(found["order"])
         torch.set_rng_state(found["random"])

@@ -15,6 +15,7 @@ from ..errors import MethodError
 from .memory import host_memory_watched, memory_named
 from .method import FitContext, Parameters
 from .progress import Progress
+from .weight_average import WeightAverage
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +78,8 @@ def run(
     monitor: Callable[[], Mapping[str, float]] | None = None,
     drop_last: bool = False,
     summed: bool = False,
+    average: float = 0.0,
+    settle: Callable[[], None] | None = None,
     memory_hint: str = "set a smaller batch_size",
 ) -> None:
     """Train in place; the network ends in evaluation mode, in the state of the best epoch on validation.
@@ -93,6 +96,9 @@ def run(
         drop_last: leave out the last, smaller batch where there is a full one (for losses over pairs in a batch).
         summed: step by the loss summed over the rows, as a share of the full `batch_size * accumulate` rows: the last,
             shorter batch weighs by its rows. Otherwise each step is by a mean, whatever its rows.
+        average: above 0, what validates and is kept is an average of the weights after each epoch, in which the past has
+            this share; training goes on from the weights themselves. settle: called on the averaged network, whose batch
+            statistics are of no weights that it has, before it validates.
         memory_hint: what to change where a batch does not fit.
 
     Raises:
@@ -102,7 +108,8 @@ def run(
 
     generator = torch.Generator().manual_seed(context.seed)
     optimiser = _optimiser(network, parameters)
-    progress = Progress(network, optimiser, generator, context)
+    averaged = WeightAverage(network, average) if average else None
+    progress = Progress(network, optimiser, generator, context, averaged)
     epochs = parameters.epochs if context.max_epochs is None else min(parameters.epochs, context.max_epochs)
     stop = progress.resume()
     load = prepare or (lambda rows: rows)
@@ -127,12 +134,15 @@ def run(
                 )
                 _check(figures["loss"], epoch, parameters)
                 network.eval()
-                with torch.inference_mode(), arithmetic(context):
-                    if validate is not None:
-                        figures |= validate()
-                    if monitor is not None:
-                        figures |= monitor()
-            progress.note(epoch, figures, validate is not None)
+                with averaged.after_epoch() if averaged else nullcontext():
+                    with torch.inference_mode(), arithmetic(context):
+                        if averaged and settle is not None:
+                            settle()
+                        if validate is not None:
+                            figures |= validate()
+                        if monitor is not None:
+                            figures |= monitor()
+                    progress.note(epoch, figures, validate is not None)
             stop = context.report(epoch, figures)
             stop |= validate is not None and 0 < parameters.patience <= epoch - progress.best_epoch
             progress.stopped = stop

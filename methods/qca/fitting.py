@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -143,6 +143,23 @@ def warn(context: FitContext, network: QCANetwork, spots: int) -> None:
 
 
 @torch.inference_mode()
+def settle(network: QCANetwork, source: ImageSource) -> None:
+    """Statistics of code_norm over all training spots for the weights as they are, in evaluation mode."""
+    norm = network.quantiser.code_norm
+    if isinstance(norm, torch.nn.BatchNorm1d):
+        z = torch.cat([network.quantiser.projected(image) for image in _images(network, source)])
+        for kept, found in ((norm.running_mean, z.mean(dim=0)), (norm.running_var, z.var(dim=0))):
+            assert kept is not None
+            kept.copy_(found)
+
+
+def _images(network: QCANetwork, source: ImageSource) -> Iterator[Tensor]:
+    """Image features of the training spots in their order, part by part."""
+    for part in torch.arange(len(source)).split(source.forward_batch):
+        yield network.image_features(source.ready(source.prepare(part), training=False))
+
+
+@torch.inference_mode()
 def describe(network: QCANetwork, source: ImageSource, sample: int = 2000) -> dict[str, NDArray[Any]]:
     """What the figures need: codes used and how often, input-weight norms per gene, a sample of spots at the quantiser.
 
@@ -153,9 +170,7 @@ def describe(network: QCANetwork, source: ImageSource, sample: int = 2000) -> di
     arrays = {"gene_weight_l1": network.input_weight.abs().sum(dim=0)}
     quantiser = network.quantiser
     if quantiser.n_codes is not None:
-        parts = torch.arange(len(source)).split(source.forward_batch)
-        images = (network.image_features(source.ready(source.prepare(part), training=False)) for part in parts)
-        z = torch.cat([quantiser.code_space(image) for image in images])
+        z = torch.cat([quantiser.code_space(image) for image in _images(network, source)])
         rows = torch.linspace(0, len(source) - 1, min(sample, len(source))).long().to(z.device)
         rounded, index, _ = quantiser.codes_of(z)
         assert index is not None

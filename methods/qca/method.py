@@ -26,7 +26,7 @@ class QCA(ImageMethod):
     """
 
     name = "qca"
-    version = 3
+    version = 4
     Parameters = QCAParameters
     network: QCANetwork
 
@@ -35,7 +35,7 @@ class QCA(ImageMethod):
 
         from ..images.sources import validator
         from ..training import run, seeded
-        from .fitting import QCATraining, describe, warn
+        from .fitting import QCATraining, describe, settle, warn
         from .network import initialise
 
         p = self.parameters
@@ -59,6 +59,8 @@ class QCA(ImageMethod):
                 validate=validate,
                 prepare=step.prepare,
                 monitor=step.monitor,
+                average=p.average,
+                settle=lambda: settle(network, source),
                 drop_last=p.alignment != "none" or p.code_norm,  # both compare the spots of one batch
             )
             warn(context, network, len(train))

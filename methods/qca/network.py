@@ -125,9 +125,14 @@ class Quantiser(nn.Module):
         return None if self.fsq is None else self.fsq.n_codes
 
     @outside_autocast
+    def projected(self, features: Tensor) -> Tensor:
+        """What code_norm brings to a scale, float32 (n, dimensions)."""
+        return self.down(self.norm(features))
+
+    @outside_autocast
     def code_space(self, features: Tensor) -> Tensor:
         """What is quantised, float32 (n, dimensions)."""
-        return self.code_norm(self.down(self.norm(features)))
+        return self.code_norm(self.projected(features))
 
     @outside_autocast
     def codes_of(self, z: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:

@@ -101,6 +101,13 @@ class QCAParameters(TrainingParameters):
     l1_reduction: Literal["gene_mean", "sum", "mean"] = Field(
         "gene_mean", description="L1 norm per gene averaged over genes, the plain sum, or the mean over all weights."
     )
+    average: float = Field(
+        0.7,
+        ge=0,
+        lt=1,
+        description="Share of the past in an average of the weights, taken after each epoch, which validates and predicts; "
+        "0 keeps the weights of an epoch.",
+    )
     round_in_loss: bool = Field(
         False, description="Round the prediction in count space inside the loss too (straight-through)."
     )

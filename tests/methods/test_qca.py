@@ -11,7 +11,7 @@ from qbench.errors import ConfigurationError
 from qbench.methods import registry
 from qbench.methods.images.sources import FeatureSource
 from qbench.methods.method import FitContext
-from qbench.methods.qca.fitting import QCATraining, warn
+from qbench.methods.qca.fitting import QCATraining, settle, warn
 from qbench.methods.qca.fsq import FSQ
 from qbench.methods.qca.losses import alignment_loss, l1_term, reconstruction_loss, rounded, similarities
 from qbench.methods.qca.network import QCANetwork, initialise
@@ -283,6 +283,18 @@ def test_norms_keep_the_bound_of_fsq_from_saturating():
 
 
 SMALL = {"hidden": (16,), "latent": 8, "recon_levels": (0, 1, 2), "epochs": 6, "batch_size": 16, "fsq_levels": (5, 4)}
+
+
+def test_code_norm_is_settled_on_all_training_spots():
+    torch.manual_seed(0)
+    features = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
+    source = FeatureSource(features, Scaling.fit(features), torch.device("cpu"))
+    network = QCANetwork(9, 12, QCAParameters(hidden=(8, 8), latent=16)).eval()
+    settle(network, source)
+    with torch.no_grad():
+        z = network.quantiser.code_space(network.image_features(source.ready(torch.arange(300), training=False)))
+    torch.testing.assert_close(z.mean(dim=0), torch.zeros(6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.var(dim=0), torch.ones(6), atol=1e-2, rtol=0)
 
 
 def test_fit_predict_save_and_log(tmp_path):

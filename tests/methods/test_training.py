@@ -19,7 +19,13 @@ from qbench.methods.training import TrainingParameters, run, seeded
 from torch import Tensor, nn
 
 
-def problem(context: FitContext, p: TrainingParameters, validate: Callable[[nn.Module], float] | None = None):
+def problem(
+    context: FitContext,
+    p: TrainingParameters,
+    validate: Callable[[nn.Module], float] | None = None,
+    average: float = 0.0,
+    settle: Callable[[nn.Module], None] | None = None,
+):
     """Fit y = x w with dropout (so that the random state matters); returns the network after training."""
     with seeded(context):
         x = torch.randn(50, 4)
@@ -30,7 +36,8 @@ def problem(context: FitContext, p: TrainingParameters, validate: Callable[[nn.M
             return (network(x[rows]) - y[rows]).square().mean(), {}
 
         check = None if validate is None else lambda: {"validation_mse": validate(network), "validation_pcc": 0.0}
-        run(network, 50, loss, p, context, validate=check)
+        settled = None if settle is None else lambda: settle(network)
+        run(network, 50, loss, p, context, validate=check, average=average, settle=settled)
     return network
 
 
@@ -85,11 +92,13 @@ def test_the_harness_can_stop():
     assert len(context.history) == 3
 
 
-@pytest.mark.parametrize("stop_at", [1, 4, 9])
-def test_a_resumed_run_equals_an_undisturbed_one(stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("stop_at", "average"), [(1, 0.0), (4, 0.0), (9, 0.0), (4, 0.7)])
+def test_a_resumed_run_equals_an_undisturbed_one(
+    stop_at: int, average: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     whole = FitContext()
-    expected = problem(whole, P, error)
+    expected = problem(whole, P, error, average)
 
     class Killed(Exception):
         pass
@@ -100,17 +109,52 @@ def test_a_resumed_run_equals_an_undisturbed_one(stop_at: int, tmp_path: Path, m
         return False
 
     with pytest.raises(Killed):
-        problem(FitContext(directory=tmp_path, on_epoch=kill), P, error)
+        problem(FitContext(directory=tmp_path, on_epoch=kill), P, error, average)
     assert (tmp_path / NAME).is_file()
     resumed = FitContext(directory=tmp_path)
     epochs = []
     resumed.on_epoch = lambda epoch, metrics: epochs.append(epoch) or False
-    found = problem(resumed, P, error)
+    found = problem(resumed, P, error, average)
     torch.testing.assert_close(found[1].weight, expected[1].weight, rtol=0, atol=0)
     assert resumed.history == whole.history
     assert resumed.selected_epoch == whole.selected_epoch
     assert epochs[0] == stop_at + 1, "the epochs before were not trained again"
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_an_average_of_the_weights_validates_and_is_kept_while_training_goes_on_from_the_weights():
+    def seen(average: float, validated: bool = True) -> tuple[list[Tensor], nn.Module]:
+        weights: list[Tensor] = []
+
+        def note(network: nn.Module) -> float:
+            weights.append(network[1].weight.detach().clone())
+            return -float(len(weights))  # the last is best
+
+        p = P.model_copy(update={"epochs": 3})
+        return weights, problem(FitContext(), p, note if validated else None, average)
+
+    own, _ = seen(0.0)
+    averaged, network = seen(0.5)
+    torch.testing.assert_close(averaged[0], own[0])
+    torch.testing.assert_close(averaged[1], 0.5 * own[0] + 0.5 * own[1])
+    torch.testing.assert_close(averaged[2], 0.25 * own[0] + 0.25 * own[1] + 0.5 * own[2])
+    assert torch.equal(network[1].weight, averaged[2])
+    assert torch.equal(seen(0.5, validated=False)[1][1].weight, averaged[2])
+
+
+def test_the_average_is_settled_before_it_validates_and_what_is_settled_is_kept():
+    def settle(network: nn.Module) -> None:
+        network[1].bias.fill_(7.0)
+
+    seen: list[float] = []
+
+    def note(network: nn.Module) -> float:
+        seen.append(float(network[1].bias.detach()))
+        return -float(len(seen))
+
+    network = problem(FitContext(), P.model_copy(update={"epochs": 2}), note, 0.5, settle)
+    assert seen == [7.0, 7.0]
+    assert float(network[1].bias.detach()) == 7.0
 
 
 def test_a_damaged_checkpoint_is_said_and_training_begins_anew(tmp_path: Path):

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from ..methods.encoders.registry import Weights
 
 MOST_SEED = 2**32 - 1  # what numpy's and torch's generators both take
-# The commands that take a setting are those that read it; all but `run` name their method, or have none.
+# The commands that read the settings of a run as a whole; a few others take some of them one by one.
 CELLS = ("run", "sweep", "ablate")
 TRAINING = (*CELLS, "fit")
 SPLITS = (*CELLS, "score", "protocol export")
 DATA = (*SPLITS, "fit")
+COMPUTING = (*TRAINING, "predict", "bench")
 
 
 def setting(default: Any, description: str, commands: tuple[str, ...], short_flag: str = "", **bounds: Any) -> Any:
@@ -44,8 +45,14 @@ class RunSettings(BaseModel):
     methods: tuple[str, ...] = setting(
         (), 'Methods, with settings in brackets: qca,"bleep[k=20]"; may be repeated.', ("run",), "-m"
     )
-    dataset: str = setting("demo", "demo, her2st, or a card of your own (NAME or FILE.yaml)", DATA)
-    data_dir: Path | None = setting(None, "Folder of the dataset's files; else the environment's QBENCH_DATA.", DATA)
+    dataset: str = setting(
+        "demo", "demo, her2st, or a card of your own (NAME or FILE.yaml)", (*DATA, "leaderboard", "reproduce")
+    )
+    data_dir: Path | None = setting(
+        None,
+        "Folder of the dataset's files; else the environment's QBENCH_DATA.",
+        (*DATA, "leaderboard", "reproduce", "data verify", "doctor"),
+    )
     protocol: str = setting("patient", "patient, section, histogene32, spared, or FILE.yaml", SPLITS)
     allow_leaky: bool = setting(
         False, "Run a protocol in which one patient stands on both sides; it gets its own table.", SPLITS
@@ -56,29 +63,39 @@ class RunSettings(BaseModel):
     sections: tuple[str, ...] = setting((), "Only these sections, by id.", DATA)
     no_images: bool = setting(False, "Every section that has counts, for methods that need no image.", SPLITS)
     profile: Literal["fast", "paper"] = setting(
-        "fast", "fast (frozen shared features) or paper (as published)", (*TRAINING, "score")
+        "fast", "fast (frozen shared features) or paper (as published)", (*TRAINING, "score", "check")
     )
-    encoder: str = setting(DEFAULT, "Image encoder: a name of 'qbench list encoders', or any timm name", TRAINING)
-    encoder_weights: tuple[str, ...] = setting((), "NAME=FILE (repeatable), or random.", TRAINING)
+    encoder: str = setting(
+        DEFAULT, "Image encoder: a name of 'qbench list encoders', or any timm name", (*TRAINING, "doctor")
+    )
+    encoder_weights: tuple[str, ...] = setting(
+        (), "NAME=FILE (repeatable), or random.", (*TRAINING, "predict", "reproduce")
+    )
     microns_per_pixel: float | None = setting(
         None, "Resample patches to this size; native pixels without it.", TRAINING, ge=0.05, le=5
     )
     runtime: str = setting(
-        "auto", "auto, eager, compiled or openvino; ':fp32' or ':bf16' behind it fixes the encoder's dtype", TRAINING
+        "auto", "auto, eager, compiled or openvino; ':fp32' or ':bf16' behind it fixes the encoder's dtype", COMPUTING
     )
     seeds: tuple[int, ...] = setting((0,), f"Seeds, each from 0 to {MOST_SEED}", TRAINING)
     max_epochs: int | None = setting(None, "An upper bound on every method's epochs.", TRAINING, ge=1)
     select: Literal["mse", "pcc"] = setting("mse", "What early stopping watches on validation: mse or pcc", TRAINING)
-    device: Literal["auto", "cpu", "cuda"] = setting("auto", "auto, cpu or cuda", TRAINING)
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "auto, cpu or cuda", COMPUTING)
     precision: Literal["auto", "fp32", "bf16"] = setting(
         "auto", "Of training: fp32, bf16, or auto (bf16 for paper profiles on a GPU)", TRAINING
     )
     workers: int | None = setting(None, "Cells at once, through Ray; one thread each.", ("run", "ablate"), ge=1)
     ray_address: str | None = setting(None, "Run the cells on this Ray cluster.", CELLS)
-    out: Path = setting(Path("runs"), "The runs folder", (*CELLS, "score"))
+    out: Path = setting(
+        Path("runs"), "The runs folder", (*CELLS, "score", "list", "leaderboard", "compare", "figures", "verify")
+    )
     keep_models: bool = setting(True, "Whether cells keep their fitted model.", CELLS)
     retry_failed: bool = setting(False, "Run cells again that failed before.", CELLS)
-    plugin: tuple[str, ...] = setting((), "A method of your own: FILE.py:Class or package.module:Class.", TRAINING)
+    plugin: tuple[str, ...] = setting(
+        (),
+        "A method of your own: FILE.py:Class or package.module:Class.",
+        (*TRAINING, "predict", "check", "reproduce", "list", "info"),
+    )
 
     @field_validator("methods", "sections", "seeds", "encoder_weights", "plugin", mode="before")
     @classmethod
@@ -134,35 +151,6 @@ class RunSettings(BaseModel):
         from ..methods.encoders.registry import parse_weights
 
         return parse_weights(self.encoder_weights)
-
-
-class SweepSettings(BaseModel):
-    """Settings of `qbench sweep` beside those of a run, by the names of the flags."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    space: Path | None = setting(None, "YAML of what to search; else the method's own.", ("sweep",))
-    samples: int | None = setting(None, "Points to draw for each fold; 8 without it.", ("sweep",), ge=1, le=100_000)
-    search: Literal["random", "grid"] = setting("random", "random or grid", ("sweep",))
-    scheduler: Literal["asha", "fifo"] = setting("asha", "asha (stops weak trials) or fifo", ("sweep",))
-    gpus_per_trial: Literal["auto"] | float = setting(
-        "auto", "auto (an equal share where there are GPUs) or a number", ("sweep",)
-    )
-    cpus_per_trial: float = setting(1.0, "CPUs, and threads, of a trial", ("sweep",), gt=0)
-    concurrent: int | None = setting(None, "Most trials at once.", ("sweep",), ge=1)
-    new: bool = setting(False, "Start afresh where another sweep, or this one, stands.", ("sweep",))
-
-
-class ReadingsSettings(BaseModel):
-    """Settings of `qbench ablate --readings` beside those of a run, by the names of the flags."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    samples: int | None = setting(
-        None, "Of --readings: combinations to draw; all where they are few.", ("ablate",), ge=1, le=100_000
-    )
-    claims: int = setting(2, "Of --readings: combinations whose tables are measured", ("ablate",), ge=0, le=1_000)
-    new: bool = setting(False, "Of --readings: start afresh where another search of readings stands.", ("ablate",))
 
 
 Settings = TypeVar("Settings", bound=BaseModel)

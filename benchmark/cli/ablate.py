@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import ConfigurationError
-from ..settings import ReadingsSettings, RunSettings
+from ..settings import RunSettings
+from ..sweep.settings import ReadingsSettings
 from . import flags
 
 if TYPE_CHECKING:

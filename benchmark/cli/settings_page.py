@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..settings import ReadingsSettings, RunSettings, SweepSettings, commands, words, written
+from ..settings import RunSettings, commands, words, written
+from ..sweep.settings import ReadingsSettings, SweepSettings
 from .flags import flag
 
 _START = """# Settings

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..settings import RunSettings, SweepSettings
+from ..settings import RunSettings
+from ..sweep.settings import SweepSettings
 from . import flags
 
 EPILOG = """Examples:

@@ -18,10 +18,11 @@ from ..engine.plan import make_plan
 from ..engine.reporter import Reporter
 from ..engine.run import execute
 from ..plugins import load_plugins
-from ..settings import ReadingsSettings, RunSettings, SweepSettings
+from ..settings import RunSettings
 from .ablation import Reading, find_ablation, reported_as, reported_tables
 from .readings import Multiverse, Names, read_multiverse
 from .run import run_sweep
+from .settings import ReadingsSettings, SweepSettings
 from .space import Settings, point
 from .state import Drawn, Sweep
 

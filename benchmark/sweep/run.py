@@ -17,11 +17,12 @@ from ..engine.reporter import Reporter
 from ..engine.resolve import ResolvedMethod
 from ..engine.run import execute
 from ..plugins import load_plugins
-from ..settings import RunSettings, SweepSettings
+from ..settings import RunSettings
 from .board import Board, Line
 from .final import choose, final_plan
 from .folder import VERSION, sweep_folder
 from .searcher import Searcher
+from .settings import SweepSettings
 from .space import Space, point, read_space
 from .state import Drawn, Sweep, read_times
 

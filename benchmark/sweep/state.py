@@ -9,7 +9,8 @@ from pathlib import Path
 from ...files import write_text
 from ...leaderboard.record import Record
 from ...methods.registry import MethodSpec
-from ..settings import RunSettings, SweepSettings
+from ..settings import RunSettings
+from .settings import SweepSettings
 from .space import Settings, Space
 from .trial import TrialResult
 

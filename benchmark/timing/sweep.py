@@ -17,8 +17,9 @@ def rows(trials: tuple[int, ...] = TRIALS, epochs: int = EPOCHS) -> list[Row]:
 
     from ..engine.plan import make_plan
     from ..engine.reporter import make_reporter
-    from ..settings import SweepSettings, read_settings
+    from ..settings import read_settings
     from ..sweep.run import run_sweep
+    from ..sweep.settings import SweepSettings
 
     found = []
     quiet = make_reporter(quiet=True, verbose=False)

@@ -23,8 +23,9 @@ from qbench.benchmark.predict.fit import fit_model
 from qbench.benchmark.scoring import metrics as score
 from qbench.benchmark.scoring import plugin_metrics as metrics
 from qbench.benchmark.scoring.plugin_metrics import Metric
-from qbench.benchmark.settings import RunSettings, SweepSettings
+from qbench.benchmark.settings import RunSettings
 from qbench.benchmark.sweep.run import sweep_identity
+from qbench.benchmark.sweep.settings import SweepSettings
 from qbench.benchmark.sweep.space import read_space
 from qbench.datasets import panel, patches, protocol, target
 from qbench.datasets.hashing import canonical_hash

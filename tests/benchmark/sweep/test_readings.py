@@ -10,7 +10,7 @@ import pytest
 import yaml
 from qbench.benchmark.cli.entry import app
 from qbench.benchmark.plugins import load_plugins
-from qbench.benchmark.settings import RunSettings, SweepSettings
+from qbench.benchmark.settings import RunSettings
 from qbench.benchmark.sweep.readings import Multiverse, ReadingsFile, read_multiverse
 from qbench.benchmark.sweep.readings_report import (
     as_dict,
@@ -21,6 +21,7 @@ from qbench.benchmark.sweep.readings_report import (
     write_readings,
 )
 from qbench.benchmark.sweep.readings_run import Held, Judged, Measured, best, effects, judge, select
+from qbench.benchmark.sweep.settings import SweepSettings
 from qbench.benchmark.sweep.state import Sweep
 from qbench.benchmark.sweep.trial import TrialResult
 from qbench.errors import ConfigurationError

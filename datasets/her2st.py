@@ -24,6 +24,7 @@ from .count_table import read_count_table
 from .entry import EntryWriter
 from .hashing import canonical_hash, file_sha256
 from .registry import Dataset, DatasetCard, SectionInfo
+from .scale import Stated
 from .section import Section
 from .slides.kind import image_hash
 from .spot_tables import read_labels, read_selection
@@ -148,6 +149,7 @@ def _load(info: SectionInfo, files: dict[str, _Files], expected: dict[str, int |
         pixel_xy=arrays["pixel_xy"],
         image=info.image,
         microns_per_pixel=micron,
+        scales=(Stated(micron, "the fitted array's pitch of 200 microns"),),
         spot_diameter=SPOT_MICRONS / micron,
         labels=parted(arrays["labels"]) if "labels" in arrays else None,
         content=info.content,

@@ -144,7 +144,7 @@ class JpegImage(_Whole):
         import PIL.Image
 
         try:
-            return PIL.Image.open(io.BytesIO(self._data), formats=["JPEG", "MPO"])
+            return PIL.Image.open(io.BytesIO(self._data), formats=["JPEG"])
         except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
             raise _damaged(self._path, ValueError(self._warning)) from error
 

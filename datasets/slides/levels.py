@@ -120,7 +120,16 @@ def level_of(level: Any, of_ome: Any | None, path: Path) -> Level:
 
 
 def check_tiles(level: Level, path: Path) -> None:
+    """Hold a level's tiles against what can be read.
+
+    Raises:
+        DataError: a compressed piece that is too large. ValueError: tiles without a size, or fewer than the level has.
+    """
     width, height = level.tile
+    if not (width > 0 and height > 0 and level.width > 0 and level.height > 0):
+        raise ValueError(f"it states {level.width} x {level.height} pixels in tiles of {width} x {height}")
+    if any(len(page.dataoffsets) < first + level.n_tiles for page, first in level.parts):
+        raise ValueError(f"it names fewer tiles than {level.width} x {level.height} pixels need")
     if width * height * level.page.samplesperpixel > MAX_TILE and not level.by_row:
         raise refused(
             path, f"one compressed piece of {width} x {height} pixels, which cannot be read by region", _TILED

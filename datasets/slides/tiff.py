@@ -6,6 +6,7 @@ the slide; rows of uncompressed strips are read where they lie, whatever the str
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from .colours import compression, interleaved, subsampling, unpack_subsampled
 from .levels import Level, alike, check_tiles, largest, level_of, refuse_page, size_of
 from .tiff_scale import tiff_scale
 
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds wrong is told in one sentence of ours
 KEPT = 1 << 26  # bytes of decoded tiles that are kept
 
 
@@ -50,15 +52,19 @@ class TiffSlide:
             of_ome = (
                 ome_pixels(self._file.ome_metadata or "", *size_of(first), series.name) if self._file.is_ome else None
             )
-        except (OSError, ValueError, IndexError, KeyError, tifffile.TiffFileError) as error:
+            levels = [level_of(each, of_ome, path) for each in series.levels if alike(each.keyframe, first)]
+            for level in levels:
+                check_tiles(level, path)
+            scale, notes = tiff_scale(self._file, first, of_ome)
+        except DataError:
+            raise
+        except Exception as error:  # a damaged file makes its library stumble anywhere
             raise _damaged(path, error) from error
-        levels = [level_of(each, of_ome, path) for each in series.levels if alike(each.keyframe, first)]
-        check_tiles(levels[0], path)
         self._levels = [level for level in levels if len(level.parts) == len(levels[0].parts)]
         self.levels: tuple[tuple[int, int], ...] = tuple((level.width, level.height) for level in self._levels)
         self.size = self.levels[0]
-        self.scale: Stated | None
-        self.scale, self.notes = tiff_scale(self._file, first, of_ome)
+        self.scale: Stated | None = scale
+        self.notes = notes
         self._tiles: OrderedDict[tuple[int, int], NDArray[np.uint8]] = OrderedDict()
         self._bytes = 0
 
@@ -173,7 +179,7 @@ class TiffSlide:
                     offset = page.dataoffsets[first + strip] + (inner * level.width + x) * n
                     line = np.frombuffer(self._bytes_at(page, offset, width * n), np.uint8)
                     out[part, row - y] = line.reshape(width, n)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, IndexError) as error:
             raise _damaged(self._path, error) from error
         return level.rgb(list(out))
 

@@ -44,7 +44,7 @@ def described_scale(description: str) -> list[Stated]:
     found = []
     for pattern, source in ((_APERIO, "Aperio's MPP"), (_VIPS, "the openslide.mpp-x that vips kept")):
         if match := pattern.search(description):
-            found.append(Stated(float(match[1].replace(",", ".")), source, "the scanner wrote it"))
+            found.append(Stated(_value(match[1]), source, "the scanner wrote it"))
     return [one for one in found if one.microns > 0]
 
 
@@ -66,3 +66,8 @@ def _ome(pixels: Any | None) -> list[Stated]:
                 Stated(float(size[1]) * factor, f"OME's PhysicalSize{axis}", "it is stated of this very image")
             )
     return found
+
+
+def _value(number: str) -> float:
+    """A number with a decimal point or comma."""
+    return float(number.replace(",", "."))

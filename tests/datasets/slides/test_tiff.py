@@ -307,6 +307,27 @@ def test_a_qptiff_is_named(tmp_path: Path, pixels: np.ndarray) -> None:
         open_image(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_random_faults_are_sentences(tmp_path: Path, pixels: np.ndarray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    path = tmp_path / "a.ome.tif"
+    metadata = {"axes": "CYX", "PhysicalSizeX": 0.5}
+    planes = np.moveaxis(pixels[:70, :100], -1, 0)
+    tifffile.imwrite(path, planes, photometric="minisblack", tile=(64, 64), compression="deflate", metadata=metadata)
+    whole = path.read_bytes()
+    said = []
+    for _ in range(40):
+        data = bytearray(whole)
+        data[rng.integers(0, 2000)] ^= 1 << int(rng.integers(0, 8))
+        path.write_bytes(data)
+        try:
+            open_image(path).decode_all()
+        except DataError as error:
+            said.append(str(error))
+    assert said
+    assert not any("\n" in sentence for sentence in said)
+
+
 def test_a_truncated_slide_is_never_grey(tmp_path: Path, pixels: np.ndarray) -> None:
     path = write(tmp_path / "a.tif", pixels, tile=(256, 256))
     path.write_bytes(path.read_bytes()[:-300_000])

@@ -66,6 +66,9 @@ def library_rows(obs: pd.DataFrame, file: h5py.File) -> dict[str, NDArray[np.int
     """Rows of each of several samples in one file, by name in order; {} where there is one, None where none is told apart.
 
     They are the values of obs["library_id"], or of the column whose values are the names in uns["spatial"].
+
+    Raises:
+        DataError: spots of no library, where there are several.
     """
     spatial = file["uns/spatial"] if "uns" in file and "spatial" in file["uns"] else ()
     known = set(map(str, spatial)) if hasattr(spatial, "keys") else set()
@@ -77,8 +80,16 @@ def library_rows(obs: pd.DataFrame, file: h5py.File) -> dict[str, NDArray[np.int
     if not columns:
         return None if len(known) > 1 else {}
     values = np.array(texts[columns[0]], dtype=object)
-    names = sorted(set(values))
-    return {name: np.flatnonzero(values == name) for name in names} if len(names) > 1 else {}
+    names = sorted(set(values[~obs[columns[0]].isna().to_numpy()]))
+    if len(names) < 2:
+        return {}
+    nowhere = obs.index[obs[columns[0]].isna()]
+    if len(nowhere):
+        raise DataError(
+            f"{file.filename}: {len(nowhere)} of {len(obs)} spots have no obs['{columns[0]}'] "
+            f"({', '.join(map(str, nowhere[:3]))}), which parts its libraries ({', '.join(names)}); name it, or remove them."
+        )
+    return {name: np.flatnonzero(values == name) for name in names}
 
 
 def library_column(obs: pd.DataFrame, rows: dict[str, NDArray[np.intp]]) -> str:

@@ -56,7 +56,8 @@ def place_spots(section: Section, image: Path | None, checked: bool) -> Section:
     edge = pitch(xy) if len(xy) > 1 else float(size.max())
     fit = measure(xy, size, small, edge)
     corner = not len(outside) and float((xy.max(axis=0) / size).max()) < CORNER
-    if few and not corner and fit.on_tissue >= SURE:
+    blank = not small.tissue.any()  # no tissue is told from glass, so nothing tells right from wrong
+    if few and not corner and (blank or fit.on_tissue >= SURE):
         return _without(section, outside, image)
     found = better_orientation(xy, size, small, edge)
     if not _likely(found, fit, corner) and (len(outside) == 0 or len(outside) > MOST * section.n_spots):
@@ -65,6 +66,12 @@ def place_spots(section: Section, image: Path | None, checked: bool) -> Section:
         raise DataError(
             f"{where}: expected coordinates in pixels of {image.name}, but {_fault(xy, size, outside, fit, corner)}; "
             f"{found.name} {found.fit.on_tissue:.0%} lie on its tissue: {found.advice}, or 'pixel_scale: 1' if they are right."
+        )
+    if corner and blank:
+        raise DataError(
+            f"{where}: expected coordinates in pixels of {image.name}, but {_fault(xy, size, outside, fit, corner)}, as those "
+            "of a smaller version would; state the factor in the card ('pixel_scale: ...'), or 'pixel_scale: 1' if they are "
+            "right."
         )
     if not few:
         raise DataError(

@@ -325,3 +325,20 @@ def test_a_single_library_is_one_section(tmp_path: Path) -> None:
     parts["obs"] = parts["obs"].assign(library_id="left")
     write_h5ad(tmp_path / "S1.h5ad", spatial=grid(), **parts)  # uns still knows the one that was cut away
     assert one(tmp_path).load("S1").n_spots == 12
+
+
+def test_a_spot_of_no_library_is_named(tmp_path: Path) -> None:
+    parts = libraries()
+    parts["obs"].loc["spot4", "library_id"] = None
+    write_h5ad(tmp_path / "S1.h5ad", spatial=grid(), **parts)
+    with pytest.raises(DataError, match=r"1 of 12 spots have no obs\['library_id'\] \(spot4\)"):
+        one(tmp_path, library="left").load("S1")
+
+
+def test_symbols_that_anndata_made_unique_are_added_up_as_before(tmp_path: Path) -> None:
+    names = ["ERBB2", "TBCE", "TBCE-1", "NKX2-1", "A", "C"]
+    var = pd.DataFrame({"gene_ids": [f"ENSG{i:011d}" for i in range(6)]}, index=names)
+    write_h5ad(tmp_path / "S1.h5ad", var=var, spatial=grid())
+    section = one(tmp_path).load("S1")
+    assert section.genes == ("ERBB2", "TBCE", "NKX2-1", "A", "C")
+    assert (section.columns(("TBCE",))[:, 0] == counts()[:, 1] + counts()[:, 2]).all()

@@ -121,3 +121,10 @@ def test_a_biopsy_in_the_corner_of_a_slide(tmp_path: Path) -> None:
 def test_no_spots(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Section S1: expected spots, found none"):
         place_spots(section(np.zeros((0, 2))), None, checked=False)
+
+
+def test_an_image_in_which_no_tissue_is_seen_tells_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (WIDTH, HEIGHT), (200, 150, 190)).save(tmp_path / "S1.png")
+    assert place_spots(section(on_tissue()), tmp_path / "S1.png", checked=False).notes == ()
+    with pytest.raises(DataError, match=r"all in one corner.*'pixel_scale: 1' if they are right"):
+        place_spots(section(on_tissue() / 4), tmp_path / "S1.png", checked=False)

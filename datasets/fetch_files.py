@@ -44,7 +44,7 @@ def fetch_files(
     Raises:
         DataError: no network, no such file, a licence that is not accepted. IntegrityError: a checksum that does not hold.
     """
-    token = os.environ.get(source.token or "")
+    token = os.environ.get(source.token or "", "").strip()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     files, archives = _filled(source, sections)
     try:

@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from ...datasets.cache import ArrayCache
 from ...datasets.entry import EntryWriter
-from ...datasets.hashing import canonical_hash, file_sha256
-from ...datasets.images import open_image
+from ...datasets.hashing import canonical_hash
+from ...datasets.images import Image, open_image
 from ...datasets.readers.placement import PATCH_FILE, pitch
 from ...datasets.registry import Dataset
-from ...datasets.tissue import overview
+from ...datasets.slides.kind import image_hash
 from ...errors import DataError
 from .result import CellResult, Picture
 
 EDGE = 600  # pixels of the longer edge, at most; packed, a section takes about half a megabyte
+STRIP = 512  # rows that are read at once
 VERSION = 1  # of the making: raised when the same image would give another picture
 FILLED = 0.5  # share of the pitch that a spot is drawn with where its diameter is not known
 
@@ -48,17 +49,31 @@ def small_picture(path: Path, cache: ArrayCache) -> Picture:
     """
 
     def build(writer: EntryWriter) -> None:
-        from PIL import Image
+        image = open_image(path)
+        pixels = _shrunk(image)
+        writer.store("pixels", pixels)
+        writer.metadata = {"factor": image.size[0] / pixels.shape[1]}
 
-        found = overview(open_image(path))
-        small = Image.fromarray(found.pixels)
-        small.thumbnail((EDGE, EDGE))
-        writer.store("pixels", np.array(small))
-        writer.metadata = {"factor": found.factor * found.pixels.shape[1] / small.width}
-
-    key = canonical_hash({"picture": VERSION, "edge": EDGE, "image": file_sha256(path, cache.root)})
+    key = canonical_hash({"picture": VERSION, "edge": EDGE, "image": image_hash(path, cache.root)})
     entry = cache.get("pictures", key, build)
     return Picture(np.array(entry.arrays["pixels"]), float(entry.metadata["factor"]))
+
+
+def _shrunk(image: Image) -> NDArray[np.uint8]:
+    """RGB uint8 of at most `EDGE` pixels a side, from the smallest level that is larger, read strip by strip."""
+    import PIL.Image
+
+    level = max(i for i, size in enumerate(image.levels) if i == 0 or max(size) >= EDGE)
+    width, height = image.levels[level]
+    step = max(1, max(width, height) // EDGE)
+    rows = step * max(1, STRIP // step)
+    strips = []
+    for y in range(0, height, rows):
+        strip = image.read(0, y, width, min(rows, height - y), level)
+        strips.append(np.asarray(PIL.Image.fromarray(np.ascontiguousarray(strip)).reduce(step)))
+    small = PIL.Image.fromarray(np.concatenate(strips))
+    small.thumbnail((EDGE, EDGE))
+    return np.array(small)
 
 
 def spatial_entry(

@@ -21,7 +21,7 @@ from qbench.errors import DataError
 from qbench.leaderboard.record import Record
 
 from ...support.datasets_sections import counts, grid, write_card, write_h5ad
-from ...support.slide_images import stained
+from ...support.slide_images import stained, tiled
 
 SECTIONS = {"A1": "A", "A2": "A", "B1": "B", "C1": "C"}
 
@@ -106,8 +106,18 @@ def test_a_picture_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     cache = ArrayCache(tmp_path / "cache")
     first = small_picture(tmp_path / "a.png", cache)
     assert (first.pixels.shape, first.factor) == ((200, 300, 3), 1.0)  # never made larger
-    monkeypatch.setattr(pictures, "overview", None)
+    monkeypatch.setattr(pictures, "open_image", None)
     assert (small_picture(tmp_path / "a.png", cache).pixels == first.pixels).all()
+
+
+def test_a_slide_gives_its_picture_from_a_small_level(tmp_path: Path) -> None:
+    pixels = stained(3000, 2200)
+    slide = tiled(tmp_path / "s.tif", pixels, 0.5)  # levels of 3000 and 1500 pixels
+    found = small_picture(slide, ArrayCache(tmp_path / "cache"))
+    assert found.pixels.shape == (440, 600, 3)
+    assert found.factor == 5.0
+    due = np.asarray(Image.fromarray(pixels[::2, ::2]).resize((600, 440), Image.Resampling.BOX))
+    assert np.abs(found.pixels.astype(int) - due).mean() < 3
 
 
 def test_a_single_spot_has_a_size() -> None:

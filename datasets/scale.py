@@ -103,8 +103,8 @@ def check_scale(where: str, stated: Stated) -> None:
     """
     if not LEAST <= stated.microns <= MOST:
         raise DataError(
-            f"{where}: expected {LEAST:g} to {MOST:g} microns per pixel, but {stated}; correct it, or state the "
-            "image's own (microns_per_pixel in the card, --microns-per-pixel of 'qbench predict')."
+            f"{where}: expected {LEAST:g} to {MOST:g} microns per pixel, but {stated}; correct it, or state the image's own "
+            "(microns_per_pixel in the card, --microns-per-pixel), or pixel_scale where coordinates are of a smaller image."
         )
 
 
@@ -195,7 +195,9 @@ def from_factors(factors: Mapping[str, Any], pitch: float | None, where: str) ->
         what = "spot" if size is None else "bin"
         first, *others = (microns / width for microns in meant)
         source = f"spot_diameter_fullres (a {what} of {' or '.join(f'{microns:g}' for microns in meant)} microns)"
-        found.append(Stated(first, source, why, tuple(others)))
+        stated = Stated(first, source, why, tuple(others))
+        if direct is None or not stated.agrees(direct):  # one file has one voice, unless it contradicts itself
+            found.append(stated)
     return found
 
 

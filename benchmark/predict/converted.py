@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...datasets.hashing import plain_sha256
+from ...datasets.scale import LEAST, MOST
 from ...errors import ConfigurationError
 from ...leaderboard.record import PatchRecord
 from ...methods.convert import convert
@@ -25,8 +26,10 @@ def convert_model(name: str, source: Path, genes: Path, to: Path, microns_per_pi
         ConfigurationError: no such converter, other files in the way, a scale that is none.
         DataError: a file that cannot be read, holds more than tensors, or does not fit.
     """
-    if microns_per_pixel is not None and not microns_per_pixel > 0:
-        raise ConfigurationError(f"Expected --microns-per-pixel above 0, found {microns_per_pixel:g}.")
+    if microns_per_pixel is not None and not LEAST <= microns_per_pixel <= MOST:
+        raise ConfigurationError(
+            f"Expected --microns-per-pixel of {LEAST:g} to {MOST:g}, found {microns_per_pixel:g}; give that of the images."
+        )
     check_place(to)
     method = convert(name, source, genes)
     own = spec(name, method.parameters.model_dump(mode="json"), "paper")

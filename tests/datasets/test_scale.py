@@ -91,6 +91,16 @@ def test_bins_have_the_size_that_their_factors_state() -> None:
     assert (taken.microns, notes) == (pytest.approx(0.4), ())
 
 
+def test_scale_factors_speak_with_one_voice() -> None:
+    column, row = np.arange(1600) % 40, np.arange(1600) // 40
+    factors = {"bin_size_um": 8.0, "microns_per_pixel": 0.25, "spot_diameter_fullres": 32.0}  # of the whole image
+    half = lattice(column, row, np.column_stack([column, row]) * 16.0, square=True)  # coordinates of one half the size
+    taken, notes = settle("S1", statements(half, factors, "S1"))
+    assert taken is not None
+    assert taken.microns == pytest.approx(0.5)
+    assert "microns_per_pixel of the scale factors says 0.25; 0.5 is taken" in notes[0]
+
+
 def test_one_row_of_spots_and_lost_positions() -> None:
     line = lattice(np.array([0, 2, 4]), np.zeros(3), np.array([[0.0, 5], [100, 5], [200, 5]]))
     assert line.pixels == pytest.approx(100)

@@ -307,7 +307,7 @@ def test_the_command_says_what_it_cannot_do(tmp_path: Path) -> None:
         (("histogene", tmp_path / "none.pt"), "none.pt, but there is no such file; check the path."),
         (("histogene", tmp_path / "noise.pt"), "noise.pt, but it|Expected only tensors in .*noise.pt"),
         (("histogene", tmp_path / "bad.ckpt"), "asks for the class pathlib.*save it anew with torch.save.model.state_dict.., FILE"),
-        (("histogene", weights, "--microns-per-pixel", "0"), "Expected --microns-per-pixel above 0, found 0."),
+        (("histogene", weights, "--microns-per-pixel", "0"), "Expected --microns-per-pixel of 0.05 to 5, found 0;"),
         (("histogene", weights, "--to", tmp_path / "full"), "Expected a new folder, or an earlier model, at .*full, found other files"),
         (("histogene", weights, "--genes", tmp_path / "no.txt"), "Expected gene symbols in .*no.txt"),
     ):  # fmt: skip

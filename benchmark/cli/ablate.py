@@ -95,6 +95,7 @@ def _search(
 def _print_readings(measured: Measured, console: Console) -> None:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     from ...leaderboard.terminal import print_tables
     from ..sweep.ablation import note
@@ -106,7 +107,7 @@ def _print_readings(measured: Measured, console: Console) -> None:
     grid.add_column("readings by median excess (* default)", overflow="fold")
     for row in effect_cells(measured):
         best_first = sorted(row, key=lambda cell: (cell.value is None, cell.value or 0.0))
-        grid.add_row(row[0].row, " · ".join(cell.shown.replace("\n", " ") for cell in best_first))
+        grid.add_row(Text(row[0].row), Text(" · ".join(cell.shown.replace("\n", " ") for cell in best_first)))
     console.print(grid)
     console.print(chosen_in_words(measured), markup=False)
     print_tables([measured.nested], console)
@@ -116,7 +117,7 @@ def _print_readings(measured: Measured, console: Console) -> None:
             claims.add_column(header, overflow="fold")
         for count, cells in zip(counts(measured), claim_cells(measured), strict=True):
             held = f"{count.held} of {count.measured}"
-            claims.add_row(cells[0].row, held, *(cell.shown for cell in cells))
+            claims.add_row(Text(cells[0].row), held, *(Text(cell.shown) for cell in cells))
         console.print(claims)
         console.print(note(measured.table or measured.nested), markup=False)
     console.print(f"Report and heat map: {measured.folder}", markup=False, soft_wrap=True)

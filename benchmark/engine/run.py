@@ -9,9 +9,8 @@ from ...datasets.cache import ArrayCache
 from ...datasets.gene_names import missing_notes
 from ...files import remove_leftovers
 from ...leaderboard.record import Record
-from ..settings import RunSettings
 from .inputs import prepare
-from .plan import Plan, PlannedCell, make_plan
+from .plan import Plan, PlannedCell
 from .reporter import Reporter
 from .worker import run_apart
 
@@ -60,11 +59,6 @@ def genes_missing(records: Iterable[Record]) -> dict[str, set[str]]:
         for section, genes in record.genes_missing.items():
             missing.setdefault(section, set()).update(genes)
     return missing
-
-
-def run(options: RunSettings, reporter: Reporter) -> list[Record]:
-    """Plan and execute."""
-    return execute(make_plan(options), reporter)
 
 
 def _prepare(plan: Plan, labels: list[str], reporter: Reporter) -> None:

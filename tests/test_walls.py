@@ -1,5 +1,6 @@
 """Dependencies point one way: `ARCHITECTURE.md` draws it, this holds it; and the holder itself is tried on made-up trees."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ from .support.walls import LONGEST, circles, faults
 
 def test_the_package_keeps_its_walls() -> None:
     assert faults(ROOT) == []
+
+
+def test_where_the_architecture_says_that_things_are_there_they_are() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("## Where is")[2].partition("\n## ")[0]
+    named = re.findall(r"`([\w./-]+(?:/|\.py|/board))`", text)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 @pytest.fixture

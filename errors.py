@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 _LISTED = 60  # known names that a sentence can hold
 _LONGEST = 100  # letters of a name that is worth a guess
@@ -63,3 +64,33 @@ def short(value: object) -> str:
 
 _shown = reprlib.Repr()
 _shown.maxlevel, _shown.maxstring, _shown.maxother, _shown.maxlong = 2, 80, 80, 40
+
+
+def reason(error: BaseException) -> str:
+    """What a library's error says, as the part of a sentence: its first line, cut short, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    text = lines[0].strip().rstrip(".") if lines else ""
+    # A KeyError says no more than the key.
+    return type(error).__name__ if not text else f"{type(error).__name__} {text}"[:300] if _bare(error) else text[:300]
+
+
+def _bare(error: BaseException) -> bool:
+    return isinstance(error, LookupError | AssertionError | AttributeError)
+
+
+@contextmanager
+def reading(what: str, path: object, remedy: str) -> Iterator[None]:
+    """Turns whatever reading a file raises into one sentence: damaged bytes reach every corner of a format's library.
+
+    Args:
+        what: the file is to be: "scores". remedy: what to do, the last words of the sentence: "run the cell again".
+
+    Raises:
+        DataError: reading failed in any way; errors of qbench pass as they are.
+    """
+    try:
+        yield
+    except QbenchError:
+        raise
+    except Exception as error:
+        raise DataError(f"Expected {what} in {path}, but it cannot be read: {reason(error)}; {remedy}.") from error

@@ -6,9 +6,11 @@ kill leaves at most such a hidden leftover. Permissions are those that the umask
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -24,6 +26,27 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes."""
     with written(path) as temporary:
         temporary.write_bytes(content)
+
+
+def check_regular(path: Path) -> None:
+    """Whether a path is a file that ends: opening a pipe waits for ever, a device may have no end.
+
+    Raises:
+        OSError: it is neither a regular file nor a folder, or there is nothing.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+
+
+def regular_bytes(path: Path) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        OSError: as in `check_regular`, or it cannot be read.
+    """
+    check_regular(path)
+    return path.read_bytes()
 
 
 @contextmanager

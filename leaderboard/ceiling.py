@@ -14,6 +14,7 @@ depth of a spot is part of the rate, so the ceiling includes it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from ..errors import DataError
 from ..files import written
 from .record import Record
 from .row import Row
-from .stored import StoredPredictions, read_predictions, read_scores
+from .stored import StoredPredictions, read_arrays, read_predictions, read_scores
 
 VERSION = 1  # of the estimate; raised when it moves, so that stored ones are made anew
 SPLITS = 20
@@ -139,8 +140,10 @@ def _fold_ceilings(folder: Path, record: Record) -> dict[str, NDArray[np.float64
     key = hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
     kept = folder.parent / ".ceilings" / f"{key}.npz"
     if kept.is_file():
-        with np.load(kept, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        try:
+            return read_arrays(kept, "ceilings", "they are computed again")
+        except DataError as error:
+            logging.getLogger("qbench").warning("%s", error)
     stored = read_predictions(folder)
     counts = truth_counts(stored)
     out = {

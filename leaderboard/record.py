@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, reading
+from ..files import regular_bytes
 from ..names import shown
 from ..yaml_files import dotted, fault
 
@@ -96,7 +97,10 @@ class FoldRecord(_Part):
 
 
 class Hashes(_Part):
-    """sha256 of what went in and what came out; equal records agree in `predictions` and `scores`."""
+    """sha256 of what went in and what came out; equal records agree in `predictions` and `scores`.
+
+    `files` are of the files beside the record, as they were written; records of before have none.
+    """
 
     data: str
     split: str
@@ -104,6 +108,7 @@ class Hashes(_Part):
     model: str | None = None
     predictions: str | None = None
     scores: str | None = None
+    files: dict[str, str] | None = None
 
 
 class Failure(_Part):
@@ -177,8 +182,14 @@ class Record(_Part):
 
 
 def read_record(path: Path) -> Record:
-    """The record in a file; errors as in `parse_record`."""
-    return parse_record(path.read_text(encoding="utf-8"), str(path), "Delete its folder and run the cell again.")
+    """The record in a file.
+
+    Raises:
+        ConfigurationError, DataError: as in `parse_record`; or a file that cannot be read.
+    """
+    with reading("a qbench record", path, "delete its folder and run the cell again"):
+        text = regular_bytes(path).decode()
+    return parse_record(text, str(path), "Delete its folder and run the cell again.")
 
 
 def parse_record(text: str, place: str, remedy: str) -> Record:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
-from .record import Record
+from ..errors import DataError, reading
+from ..files import check_regular
+from ..hdf5_files import open_hdf5
+from .record import Record, read_record
 
 if TYPE_CHECKING:
+    import h5py
     import pandas as pd
+    import pyarrow as pa
+
+AGAIN = "run the cell again"
+MOST = 1 << 28  # values of a table of scores
+SMALL, SWELL = 1 << 24, 1032  # bytes that any archive of arrays may unpack to, and the most that deflate makes of one
 
 
 @dataclass(frozen=True)
@@ -49,36 +59,74 @@ def read_predictions(folder: Path, genes: Sequence[str] | None = None) -> Stored
     Raises:
         DataError: the file is missing or no predictions of qbench.
     """
-    import h5py
     from anndata import io
 
+    with open_predictions(folder) as file:
+        obs, names = io.read_elem(file["obs"]), [str(name) for name in io.read_elem(file["var"]).index]
+        sections = obs["section"].to_numpy(str)
+        _check_sections(folder, "predictions.h5ad", sections)
+        shape = (len(obs), len(names))
+        for part in ("X", "layers/truth"):
+            if file[part].shape != shape:
+                raise ValueError(f"{part} is {file[part].shape}, its spots and genes are {shape}")
+        if len(file["obsm/array"]) != len(obs):
+            raise ValueError(f"{len(file['obsm/array'])} positions of {len(obs)} spots")
+        if genes is not None:
+            where = {name: i for i, name in enumerate(names)}
+            kept = [where[gene] for gene in genes if gene in where]
+            names = [names[i] for i in kept]
+        columns: Any = slice(None) if genes is None else np.array(kept, dtype=np.intp)
+        # Whole rows are read and columns chosen in memory: h5py's fancy indexing is far slower than both.
+        return StoredPredictions(
+            sections=sections,
+            patients=obs["patient"].to_numpy(str),
+            library_size=obs["library_size"].to_numpy(np.int64),
+            genes=tuple(names),
+            target=str(io.read_elem(file["uns"])["target"]),
+            prediction=file["X"][:][:, columns],
+            truth=file["layers/truth"][:][:, columns],
+            array_xy=file["obsm/array"][:],
+            pixel_xy=file["obsm/spatial"][:] if "spatial" in file["obsm"] else None,
+        )
+
+
+def read_spots(folder: Path) -> NDArray[np.str_]:
+    """Names of the spots of a cell's predictions, in their order; errors as in `read_predictions`."""
+    from anndata import io
+
+    with open_predictions(folder) as file:
+        return np.asarray(io.read_elem(file["obs"])["spot"].to_numpy(str))
+
+
+@contextmanager
+def open_predictions(folder: Path) -> Iterator[h5py.File]:
+    """The predictions of a cell, open for reading.
+
+    Raises:
+        DataError: the file is missing or cannot be read.
+    """
     path = folder / "predictions.h5ad"
+    _check_there(path, "predictions of qbench")
+    with open_hdf5(path, "predictions of qbench", AGAIN) as file:
+        yield file
+
+
+def _check_there(path: Path, what: str) -> None:
+    if not path.exists():
+        raise DataError(f"Expected {what} in {path}, but the file is missing; {AGAIN}.")
+
+
+def _check_sections(folder: Path, name: str, sections: Iterable[Any]) -> None:
+    """Hold the sections of a file against the record beside it: files of two cells may have been exchanged."""
+    path = folder / "record.json"
     if not path.is_file():
-        raise DataError(f"Expected predictions of qbench in {path}, but the file is missing; run the cell again.")
-    try:
-        with h5py.File(path) as file:
-            obs, names = io.read_elem(file["obs"]), [str(name) for name in io.read_elem(file["var"]).index]
-            if genes is not None:
-                where = {name: i for i, name in enumerate(names)}
-                kept = [where[gene] for gene in genes if gene in where]
-                names = [names[i] for i in kept]
-            columns: Any = slice(None) if genes is None else np.array(kept, dtype=np.intp)
-            # Whole rows are read and columns chosen in memory: h5py's fancy indexing is far slower than both.
-            return StoredPredictions(
-                sections=obs["section"].to_numpy(str),
-                patients=obs["patient"].to_numpy(str),
-                library_size=obs["library_size"].to_numpy(np.int64),
-                genes=tuple(names),
-                target=str(io.read_elem(file["uns"])["target"]),
-                prediction=file["X"][:][:, columns],
-                truth=file["layers/truth"][:][:, columns],
-                array_xy=file["obsm/array"][:],
-                pixel_xy=file["obsm/spatial"][:] if "spatial" in file["obsm"] else None,
-            )
-    except (OSError, KeyError) as error:
+        return
+    due, found = set(read_record(path).fold.test), set(map(str, sections))
+    if not found <= due:
         raise DataError(
-            f"Expected predictions of qbench in {path}, but they cannot be read ({error}); run the cell again."
-        ) from error
+            f"Expected test sections {', '.join(sorted(due))} in {folder / name}, as its record has them, found "
+            f"{', '.join(sorted(found - due))}; {AGAIN}."
+        )
 
 
 def read_scores(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -87,22 +135,48 @@ def read_scores(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFr
     Raises:
         DataError: the file is missing or no table of scores.
     """
-    import pyarrow as pa
+    table = read_table(folder, columns).to_pandas()
+    if {"level", "section"} <= set(table.columns):
+        _check_sections(folder, "scores.parquet", table["section"][table["level"] == "section"].unique())
+    return table
+
+
+def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The scores of a cell as they are stored; errors as in `read_scores`."""
     import pyarrow.parquet as pq
 
     path = folder / "scores.parquet"
-    if not path.is_file():
-        raise DataError(f"Expected scores in {path}, but the file is missing; run the cell again.")
-    try:
-        return pq.read_table(path, columns=None if columns is None else list(columns)).to_pandas()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"Expected scores in {path}, but they cannot be read ({error}); run the cell again.") from error
+    _check_there(path, "scores")
+    with reading("scores", path, AGAIN):
+        check_regular(path)
+        with pq.ParquetFile(path) as file:
+            stated = file.metadata.num_rows * file.metadata.num_columns
+            if stated > MOST:
+                raise ValueError(f"it states {stated:,} values, more than a cell has")
+            return file.read(None if columns is None else list(columns))
 
 
-def read_diagnostics(folder: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Of the named diagnostics of a cell those that its method kept; "history/<metric>" is a metric by epoch."""
+def read_diagnostics(folder: Path, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Of the named diagnostics of a cell (or all) those that its method kept; "history/<metric>" is a metric by epoch.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     path = folder / "diagnostics.npz"
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in names if name in file.files}
+    return read_arrays(path, "diagnostics", AGAIN, names) if path.exists() else {}
+
+
+def read_arrays(path: Path, what: str, remedy: str, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """The named arrays of an `.npz`, or all of them; `what` and `remedy` are words of a sentence.
+
+    Raises:
+        DataError: no such file, or one that is damaged or swells beyond reason.
+    """
+    with reading(what, path, remedy):
+        check_regular(path)
+        with zipfile.ZipFile(path) as archive:
+            packed, stated = path.stat().st_size, sum(member.file_size for member in archive.infolist())
+        if stated > max(SMALL, SWELL * packed):
+            raise ValueError(f"its {packed:,} bytes state {stated:,}")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in (file.files if names is None else names) if name in file.files}

@@ -16,6 +16,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from ...datasets.hashing import plain_sha256
 from ...datasets.target import integer_counts
 from ...errors import QbenchError
 from ...files import written_folder
@@ -23,6 +24,8 @@ from ...leaderboard.record import Failure, Record
 from ...methods.method import Method
 from .pictures import spatial_entry
 from .result import CellResult
+
+RECORD = "record.json"
 
 
 def failure(error: BaseException, frames: traceback.StackSummary) -> Failure:
@@ -75,7 +78,9 @@ def write_cell(
                     model = hash_folder(temporary / "model")
                     record = record.model_copy(update={"hashes": record.hashes.model_copy(update={"model": model})})
             _write_diagnostics(temporary / "diagnostics.npz", history, {} if result is None else result.diagnostics)
-            (temporary / "record.json").write_text(record.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+            files = hash_files(temporary)
+            record = record.model_copy(update={"hashes": record.hashes.model_copy(update={"files": files})})
+            (temporary / RECORD).write_text(record.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
     except OSError as error:
         raise unwritable(folder, error) from error
     return record
@@ -149,6 +154,13 @@ def _write_diagnostics(path: Path, history: list[dict[str, float]], arrays: dict
     names = dict.fromkeys(name for epoch in history for name in epoch)
     epochs = {f"history/{name}": np.array([epoch.get(name, np.nan) for epoch in history]) for name in names}
     np.savez_compressed(path, **epochs, **arrays)  # type: ignore[arg-type]
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """sha256 of each file of a cell but its record and its model, by name."""
+    return {
+        path.name: plain_sha256(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != RECORD
+    }
 
 
 def hash_folder(folder: Path) -> str:

@@ -22,15 +22,22 @@ from ...datasets.hashing import canonical_hash
 from ...datasets.panel import GenePanel
 from ...datasets.registry import card
 from ...datasets.target import integer_counts
-from ...errors import ConfigurationError, QbenchError
+from ...errors import ConfigurationError, DataError, QbenchError, reason
 from ...leaderboard.ceiling import truth_counts
 from ...leaderboard.record import Record, read_record
-from ...leaderboard.stored import StoredPredictions, read_predictions
+from ...leaderboard.stored import (
+    StoredPredictions,
+    open_predictions,
+    read_diagnostics,
+    read_predictions,
+    read_spots,
+    read_table,
+)
 from ..scoring.metrics import SCORE_VERSION
 from ..scoring.plugin_metrics import metrics
 from .result import CellResult, SectionResult, hash_scores
 from .split_check import check_split, check_stored, read_held
-from .store import hash_folder
+from .store import hash_files, hash_folder
 
 # Another machine sums in another order; more than this is another number.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
@@ -79,17 +86,22 @@ def verify(runs: Path, progress: Progress | None = None) -> Verification:
 
 
 def check_cell(folder: Path, record: Record) -> list[str]:
-    """Every contradiction in one cell's folder, a sentence each.
-
-    Raises:
-        DataError: files that are missing or cannot be read.
-    """
-    found = check_record(record)
+    """Every contradiction in one cell's folder, and what in it is missing or cannot be read, a sentence each."""
+    found = check_record(record) + _check_files(folder, record)
     if record.status == "failed":
         return found
+    try:
+        return found + _check_results(folder, record)
+    except QbenchError as error:
+        return [*found, str(error)]
+    except Exception as error:  # noqa: BLE001 - readable files that contradict each other fail anywhere
+        return [*found, f"its files do not belong together: {reason(error)}; run the cell again"]
+
+
+def _check_results(folder: Path, record: Record) -> list[str]:
     stored, columns = read_predictions(folder), read_columns(folder)
     n_ranked = int(columns["all"][: len(stored.genes)].sum())
-    found += check_stored(record, stored, n_ranked)
+    found = check_stored(record, stored, n_ranked)
     result = _rebuild(stored, read_spots(folder), n_ranked, record)
     if any(not np.array_equal(r.truth, stored.truth[stored.sections == r.section.id]) for r in result.sections):
         found.append("the stored truth is no transform of integer counts")
@@ -104,6 +116,23 @@ def check_cell(folder: Path, record: Record) -> list[str]:
     if (folder / "model").is_dir() and hash_folder(folder / "model") != record.hashes.model:
         found.append("the saved model is not the one that the record was made of (sha256 differs)")
     return found
+
+
+def _check_files(folder: Path, record: Record) -> list[str]:
+    """Files beside the record whose bytes are not those that were written; diagnostics at least can be read."""
+    stated = record.hashes.files
+    if stated is None:  # a record of before
+        try:
+            read_diagnostics(folder)
+        except DataError as error:
+            return [str(error)]
+        return []
+    there = hash_files(folder)
+    return [
+        f"{name} {'is missing' if name not in there else 'is not the one that was written (sha256 differs)'}"
+        for name, sha256 in stated.items()
+        if there.get(name) != sha256
+    ]
 
 
 def check_record(record: Record) -> list[str]:
@@ -185,9 +214,7 @@ def _technical(record: Record) -> frozenset[str]:
 
 
 def _check_export(folder: Path, stored: StoredPredictions) -> list[str]:
-    import h5py
-
-    with h5py.File(folder / "predictions.h5ad") as file:
+    with open_predictions(folder) as file:
         counts = file["layers/counts"][:]
     same = np.array_equal(counts, integer_counts(stored.prediction)[0])
     return [] if same else ["the integer counts are not the rounded predictions"]
@@ -222,22 +249,12 @@ def _close(ours: float | None, theirs: float | None) -> bool:
     return bool(np.isclose(ours, theirs, _RELATIVE, _ABSOLUTE))
 
 
-def read_spots(folder: Path) -> NDArray[np.str_]:
-    """Names of the spots of a cell's predictions, in their order."""
-    import h5py
-    from anndata import io
-
-    with h5py.File(folder / "predictions.h5ad") as file:
-        return np.asarray(io.read_elem(file["obs"])["spot"].to_numpy(str))
-
-
 def read_columns(folder: Path) -> dict[str, NDArray[Any]]:
     """The columns of `scores.parquet` as they were written: names as objects with None, numbers and flags as arrays."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     out: dict[str, NDArray[Any]] = {}
-    table = pq.read_table(folder / "scores.parquet")
+    table = read_table(folder)
     for name in table.column_names:
         column = table[name].combine_chunks()
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):

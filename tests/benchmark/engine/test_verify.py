@@ -170,8 +170,8 @@ def test_predictions_of_other_sections_patients_or_spots_are_named(runs: Path) -
     with h5py.File(cell(runs) / "predictions.h5ad", "r+") as file:
         file["obs/section/categories"][0] = "B2"
     found = messages(runs)
-    assert any("predictions are of B2, the identity's test sections are B1" in message for message in found)
-    assert any("predictions are not those" in message for message in found)
+    assert any("Expected test sections B1" in message and "found B2" in message for message in found)
+    assert any("predictions.h5ad is not the one that was written" in message for message in found)
 
 
 def test_a_contradiction_is_exit_3(runs: Path) -> None:
@@ -188,6 +188,16 @@ def test_missing_files_and_newer_records_are_problems_of_their_cell(runs):
     path = cell(runs) / "record.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
     assert "newer qbench (schema 99" in messages(runs)[0]
+
+
+@pytest.mark.parametrize("name", ["record.json", "scores.parquet", "diagnostics.npz", "predictions.h5ad"])
+def test_damaged_bytes_are_a_problem_of_their_cell_and_the_others_are_checked(runs, name):
+    path = cell(runs) / name
+    content = path.read_bytes()
+    for damaged in (content[: len(content) // 2], b"\x8a" + content[1:]):
+        path.write_bytes(damaged)
+        assert any(name in message for message in messages(runs))
+    assert verify(runs).cells == 8
 
 
 def test_an_empty_folder_is_refused(tmp_path):

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigurationError
+from .neighbours import Neighbours, below, nearest
+from .target import TargetName, counts_of
 
 
 class RowView:
@@ -104,6 +106,10 @@ class SealedSection:
         """float32 (n, d) of the named encoder ("" is the run's), read on demand."""
         return RowView([self._inputs.features(self.id, encoder)], [self.rows])
 
+    def neighbours(self, k: int, within: float | None = None) -> Neighbours:
+        """The k nearest spots of each by array position, at most `within` pitches away; see `Neighbours`."""
+        return nearest(self.array_xy, k, within)
+
     @property
     def _inputs(self) -> InputStore:
         if self.store is None:
@@ -120,10 +126,17 @@ class MeasuredSection(SealedSection):
 
     Attributes:
         target: float32 (n, genes), in target space (log1p). library_size: int64 (n,), total UMI over all genes.
+        target_name: what the target is of.
     """
 
     target: NDArray[np.float32] | None = None
     library_size: NDArray[np.int64] | None = None
+    target_name: TargetName = "counts"
+
+    def counts(self) -> NDArray[np.int64]:
+        """The integer counts behind the target, int64 (n, genes), whichever target it is."""
+        assert self.target is not None
+        return counts_of(self.target, self.target_name, self.library_size)
 
     def sealed(self) -> SealedSection:
         """The same section without its counts, to be predicted."""
@@ -164,6 +177,10 @@ class Cohort:
     def patients(self) -> NDArray[np.str_]:
         """Patient of each row, (N,)."""
         return np.repeat([s.patient for s in self.sections], [s.n_spots for s in self.sections])
+
+    def neighbours(self, k: int, within: float | None = None) -> Neighbours:
+        """As of a section, for all rows; no spot is the neighbour of one of another section."""
+        return below([section.neighbours(k, within) for section in self.sections])
 
     def patches(self) -> RowView:
         """uint8 (N, size, size, 3) RGB, read on demand."""

@@ -29,6 +29,17 @@ def target_values(section: Section, genes: tuple[str, ...], target: TargetName) 
     return np.log1p(counts).astype(np.float32)
 
 
+def counts_of(
+    target: NDArray[np.float32], name: TargetName, library_size: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """The integer counts (n, genes) of which `target_values` made a target; `proportion` needs the spots' totals (n,)."""
+    values = np.expm1(target.astype(np.float64))
+    if name == "proportion":
+        assert library_size is not None
+        values *= library_size[:, None] / SCALE
+    return np.rint(values).astype(np.int64)
+
+
 def finite(prediction: NDArray[np.floating], where: str) -> NDArray[np.float32]:
     """A prediction as float32.
 

@@ -39,7 +39,7 @@ def open_cohort(
         own[:] = values
         start += view.n_spots
         known = {name: getattr(view, name) for name in SealedSection.__dataclass_fields__}
-        sections.append(MeasuredSection(**known, target=own, library_size=depth))
+        sections.append(MeasuredSection(**known, target=own, library_size=depth, target_name=target))
     return Cohort(tuple(sections), panel.genes)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from ...datasets.cohort import Cohort, MeasuredSection
+from ...datasets.target import TargetName
 from ..engine.inputs import PreparedInputs, out_of_reach
 
 SIDES = ("train", "validation")
@@ -34,6 +35,7 @@ class SectionView(BaseModel):
     spots: tuple[str, ...]
     microns_per_pixel: float | None
     labels: tuple[str, ...] | None
+    target_name: TargetName
     files: dict[str, Path]
     features: dict[str, Path]
 
@@ -97,6 +99,7 @@ def write_view(folder: Path, cohorts: Mapping[str, Cohort], inputs: PreparedInpu
                     spots=section.spots,
                     microns_per_pixel=section.microns_per_pixel,
                     labels=section.labels,
+                    target_name=section.target_name,
                     files={k: _file(folder / f"{start}.{k}.npy", v) for k, v in arrays.items() if v is not None},
                     features={k: _file(folder / f"{start}.f{i}.npy", v) for i, (k, v) in enumerate(features.items())},
                 )
@@ -138,6 +141,7 @@ def _section(view: SectionView, genes: tuple[str, ...], target: NDArray[np.float
         rows=read("rows"),
         target=target,
         library_size=read("library_size"),
+        target_name=view.target_name,
     )
 
 

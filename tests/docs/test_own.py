@@ -48,6 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = {"section": ["S1", "S2", "S3", "S4"], "patient": ["P1", "P2", "P3", "P3"]}
     pd.DataFrame(rows).to_csv(here / "patients.csv", index=False)
     (here / "my.py").write_text(blocks("own-method", "python")[0])
+    (here / "near.py").write_text(blocks("own-method", "python")[1])
     (here / "two-groups.yaml").write_text(blocks("protocols", "yaml")[0])
     scale = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(here / "slide.tif", stained(900, 800), tile=(256, 256), photometric="rgb", **scale)

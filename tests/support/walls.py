@@ -23,7 +23,7 @@ MAY_IMPORT: Mapping[str, Mapping[str, set[str] | None]] = {
     "benchmark": {"methods": None, "datasets": None, "leaderboard": None, "configs": None},
     "leaderboard": {},  # a table is made of records alone
     # Types that a method is handed, and the cache in which encoders keep features.
-    "methods": {"datasets": {"cohort", "section", "cache", "cache_root", "entry", "hashing"}},
+    "methods": {"datasets": {"cohort", "neighbours", "section", "cache", "cache_root", "entry", "hashing"}},
     "datasets": {},
     "configs": {},
 }

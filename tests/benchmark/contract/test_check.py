@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from qbench.datasets.cohort import SealedSection
 from qbench.errors import ConfigurationError
 from qbench.methods.controls.mean import Mean
 from qbench.methods.controls.ridge import Ridge
-from qbench.methods.method import Inputs, Method
+from qbench.methods.method import FitContext, Inputs, Method
 from qbench.methods.registry import MethodSpec, spec
 from typer.testing import CliRunner
 
@@ -328,3 +329,21 @@ def test_a_plug_in_that_raises_and_one_that_breaks_its_promise(tmp_path: Path, m
     assert "✗ predict gives float32 (spots, genes), all finite: expected float32, found float64" in " ".join(
         result.output.split()
     )
+
+
+def test_the_documented_method_that_looks_around_keeps_its_contract_and_does_look_around() -> None:
+    (code,) = re.findall(
+        r"```python\n(import numpy[^`]*class NearMethod.*?)```", (DOCS / "own-method.md").read_text(), re.DOTALL
+    )
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    near = scope["NearMethod"]
+    assert [result for result in results(near).values() if result.status != "kept"] == []
+    data, method = make_tiny(Inputs(encoders=("",))), near()
+    method.fit(data.train, None, FitContext())
+    pixels = data.store.held.copy()
+    pixels[7] = 245
+    moved = replace(data.test, store=data.store.holding(data.test.id, pixels))
+    spots, others = data.test.neighbours(6).edges()
+    changed = np.abs(method.predict(moved) - method.predict(data.test)).max(axis=1) > 1e-6
+    assert set(np.nonzero(changed)[0]) == {7, *spots[others == 7]}

@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import DataError, QbenchError
 from ..names import UNNAMED
 from .cache import ArrayCache
-from .fetch import RECORD, verify_fetched
+from .fetch import verify_fetched
+from .fetched import RECORD
 from .folds import Part
 from .gene_names import check_gene_names
 from .images import open_image

@@ -83,4 +83,5 @@ def draw_counts(
     unseen = (hidden[:, 0] + rng.normal(0, 1, len(cells))) * _DEPTH_HIDDEN / np.sqrt(2)
     mean = rate * (patient.depth * np.exp(_DEPTH_ON_CELLS * cellularity + unseen))[:, None]
     shape = 1 / genes.dispersion
-    return rng.poisson(mean * rng.gamma(shape, 1 / shape, mean.shape))
+    drawn: NDArray[np.int64] = rng.poisson(mean * rng.gamma(shape, 1 / shape, mean.shape))
+    return drawn

@@ -142,7 +142,7 @@ def _fields(rng: np.random.Generator, n: int, length: float) -> Floats:
     sigma = length * PITCH / SIDE * _COARSE / np.sqrt(2)
     margin = int(2 * sigma)
     noise = rng.standard_normal((n, _COARSE + 2 * margin, _COARSE + 2 * margin))
-    smooth = gaussian_filter(noise, (0, sigma, sigma), mode="wrap")
+    smooth: Floats = gaussian_filter(noise, (0, sigma, sigma), mode="wrap")
     smooth = (smooth / smooth.std(axis=(1, 2), keepdims=True))[:, margin:-margin, margin:-margin]
     return smooth.astype(np.float32)
 

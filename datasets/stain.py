@@ -61,8 +61,9 @@ class Textures:
         from scipy.spatial import cKDTree
 
         def noise(sigma: tuple[float, float]) -> Floats:
-            values = gaussian_filter(rng.standard_normal((_TILE, _TILE)), sigma, mode="wrap")
-            return (values / values.std()).astype(np.float32)
+            values: NDArray[np.float64] = gaussian_filter(rng.standard_normal((_TILE, _TILE)), sigma, mode="wrap")
+            values /= values.std()
+            return values.astype(np.float32)
 
         edge = round(_TILE / cell_size)
         lattice = np.stack(np.meshgrid(np.arange(edge), np.arange(edge)), axis=-1).reshape(-1, 2)

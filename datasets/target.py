@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MethodError
-from .section import Section
 
 TargetName = Literal["counts", "proportion"]
 TARGET_VERSION = 1  # raised whenever the same counts would give other targets, or predictions are rounded otherwise
@@ -16,7 +15,18 @@ SCALE = 1e4  # counts per ten thousand, over all genes of the section
 LARGEST_COUNT = 2**31  # integer export clips here, and counts how often
 
 
-def target_values(section: Section, genes: tuple[str, ...], target: TargetName) -> NDArray[np.float32]:
+class Counted(Protocol):
+    """Spots whose counts are known: a section, or what a stored cell holds of one."""
+
+    @property
+    def library_size(self) -> NDArray[np.int64]:
+        """Total UMI of each spot over *all* genes, int64 (n,)."""
+
+    def columns(self, genes: tuple[str, ...]) -> NDArray[np.int32]:
+        """Counts of the named genes, int32 (n, len(genes))."""
+
+
+def target_values(section: Counted, genes: tuple[str, ...], target: TargetName) -> NDArray[np.float32]:
     """Target of each spot, float32 (n, genes).
 
     `counts`: log1p(c). `proportion`: log1p(1e4 c / total), the total over *all* genes of the section, 0 for a spot

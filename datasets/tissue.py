@@ -44,7 +44,8 @@ class Overview:
         x0, y0 = np.clip(low[:, 0], 0, width), np.clip(low[:, 1], 0, height)
         x1, y1 = np.clip(high[:, 0], 0, width), np.clip(high[:, 1], 0, height)
         inside = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
-        return inside / np.maximum((high - low).prod(axis=1), 1)
+        shares: NDArray[np.float64] = inside / np.maximum((high - low).prod(axis=1), 1)
+        return shares
 
     @cached_property
     def _sums(self) -> NDArray[np.float64]:

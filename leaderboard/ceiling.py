@@ -165,11 +165,15 @@ def _over_patients(by_section: Mapping[str, float], patients: Mapping[str, str])
 
 
 def _proportion(counts: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(SCALE * counts, total[:, None], out=np.zeros_like(counts), where=total[:, None] > 0)
+    shares = np.zeros_like(counts)
+    np.divide(SCALE * counts, total[:, None], out=shares, where=total[:, None] > 0)
+    return shares
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     a = a - a.mean(axis=0)
     b = b - b.mean(axis=0)
     scale = np.sqrt(np.einsum("ij,ij->j", a, a) * np.einsum("ij,ij->j", b, b))
-    return np.divide(np.einsum("ij,ij->j", a, b), scale, out=np.zeros(a.shape[1]), where=scale > 1e-12)
+    r = np.zeros(a.shape[1])
+    np.divide(np.einsum("ij,ij->j", a, b), scale, out=r, where=scale > 1e-12)
+    return r

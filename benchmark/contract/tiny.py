@@ -62,7 +62,8 @@ class TinyStore:
 def features_of(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Means of a 4 x 4 grid of squares of each patch, centred: float32 (n, 48)."""
     squares = patches.reshape(len(patches), 4, SIZE // 4, 4, SIZE // 4, 3)
-    return ((squares.mean(axis=(2, 4)).reshape(len(patches), FEATURES) - 128) / 64).astype(np.float32)
+    means: NDArray[np.float64] = squares.mean(axis=(2, 4)).reshape(len(patches), FEATURES)
+    return ((means - 128) / 64).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -125,4 +126,5 @@ def _patches(state: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np
     """uint8 (n, 224, 224, 3): pink to purple with the state, and some texture."""
     base = np.array([200.0, 130, 180]) + np.outer(state, [-50.0, -60, -20])
     coarse = rng.normal(0, 12, (len(state), 14, 14, 3)).repeat(16, axis=1).repeat(16, axis=2)
-    return np.clip(base[:, None, None] + coarse, 0, 255).astype(np.uint8)
+    values: NDArray[np.float64] = base[:, None, None] + coarse
+    return np.clip(values, 0, 255).astype(np.uint8)

@@ -95,7 +95,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
             write_cell(task.folder, record, None, context.history)
             return record
         event("stage", {"stage": "score"})
-        result.score(dataset, panel, task.protocol.target, frozenset(dataset.card.technical_genes), metrics)
+        result.score(dataset.load, panel, task.protocol.target, frozenset(dataset.card.technical_genes), metrics)
         peak = _peak_memory()  # before any picture is made, which is no part of the method
         add_pictures(result, dataset, cache, task.protocol.images)
         record = base.model_copy(

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...datasets import panel as panels
-from ...datasets.cache import ArrayCache, EntryWriter
+from ...datasets.cache import ArrayCache
+from ...datasets.entry import EntryWriter
 from ...datasets.folds import Fold, training_source
 from ...datasets.hashing import canonical_hash
 from ...datasets.panel import GenePanel, choose_panel

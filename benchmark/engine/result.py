@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,7 @@ from numpy.typing import NDArray
 
 from ...datasets.cohort import SealedSection
 from ...datasets.panel import GenePanel
-from ...datasets.registry import Dataset
-from ...datasets.target import TargetName, integer_counts, target_values
+from ...datasets.target import Counted, TargetName, integer_counts, target_values
 from ..scoring.metrics import chosen_on_test, figures, gene_scores, pooled_figures
 from ..scoring.plugin_metrics import Metric, plugged_scores
 
@@ -57,19 +57,19 @@ class CellResult:
 
     def score(
         self,
-        dataset: Dataset,
+        truth: Callable[[str], Counted],
         panel: GenePanel,
         target: TargetName,
         technical: frozenset[str],
         metrics: tuple[Metric, ...] = (),
     ) -> None:
-        """Open the truth of the test sections and score their predictions, per section and pooled per patient.
+        """Score the predictions, per section and pooled per patient; `truth` gives a test section's counts by its name.
 
         A metric of another package that fails leaves its figures empty and a sentence in `warnings`.
         """
         self.target = target
         for result in self.sections:
-            section = dataset.load(result.section.id)
+            section = truth(result.section.id)
             result.truth = target_values(section, panel.genes, target)
             result.library_size = section.library_size
             if result.section.rows is not None:
@@ -92,9 +92,10 @@ class CellResult:
             )
         for patient in sorted({result.section.patient for result in self.sections}):
             own = [result for result in self.sections if result.section.patient == patient]
-            truth, prediction = (np.concatenate([getattr(r, side) for r in own]) for side in ("truth", "prediction"))
-            values = gene_scores(truth, prediction, target, np.concatenate([r.library_size for r in own]))
-            more, failures = plugged_scores(metrics, truth, prediction, f"the pooled spots of patient {patient}")
+            known = np.concatenate([r.truth for r in own])
+            prediction = np.concatenate([r.prediction for r in own])
+            values = gene_scores(known, prediction, target, np.concatenate([r.library_size for r in own]))
+            more, failures = plugged_scores(metrics, known, prediction, f"the pooled spots of patient {patient}")
             values |= more
             self.warnings += failures
             self.pooled[patient] = pooled_figures(values, panel)

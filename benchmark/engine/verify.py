@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -157,17 +156,27 @@ def check_record(record: Record) -> list[str]:
     return found + check_split(record)
 
 
+@dataclass(frozen=True)
+class _StoredTruth:
+    """A section's counts as its cell holds them: int64 (n, genes of the panel), and the library size (n,)."""
+
+    counts: NDArray[np.int64]
+    library_size: NDArray[np.int64]
+    genes: tuple[str, ...]
+
+    def columns(self, genes: tuple[str, ...]) -> NDArray[np.int32]:
+        where = {gene: column for column, gene in enumerate(self.genes)}
+        return self.counts[:, [where[gene] for gene in genes]].astype(np.int32)
+
+
 def _rebuild(stored: StoredPredictions, spots: NDArray[np.str_], n_ranked: int, record: Record) -> CellResult:
     """The cell's result as it was before it was stored, scored again."""
     counts = truth_counts(stored)
-    truths: dict[str, Any] = {}
+    truths: dict[str, _StoredTruth] = {}
     sections = []
     for name in dict.fromkeys(stored.sections.tolist()):
         at = stored.sections == name
-        values = counts[at]
-        truths[name] = SimpleNamespace(
-            columns=lambda _genes, values=values: values.astype(np.int32), library_size=stored.library_size[at]
-        )
+        truths[name] = _StoredTruth(counts[at], stored.library_size[at], stored.genes)
         sealed = SealedSection(
             id=name,
             patient=str(stored.patients[at][0]),
@@ -181,12 +190,12 @@ def _rebuild(stored: StoredPredictions, spots: NDArray[np.str_], n_ranked: int, 
         )
         sections.append(SectionResult(sealed, stored.prediction[at]))
     result = CellResult(sections, 0.0, 0.0, {})
-    dataset: Any = SimpleNamespace(load=truths.__getitem__)
-    promised = record.identity.get(
-        "metrics", {}
-    )  # of another package: scored again where it is installed as it was then
+    # Metrics of other packages are scored again where they are installed as they were then.
+    promised = record.identity.get("metrics", {})
     again = tuple(metric for metric in metrics() if promised.get(metric.name) == metric.origin)
-    result.score(dataset, _panel(stored, n_ranked, record), record.protocol.target, _technical(record), again)
+    result.score(
+        truths.__getitem__, _panel(stored, n_ranked, record), record.protocol.target, _technical(record), again
+    )
     return result
 
 

@@ -153,7 +153,7 @@ def _score_fold(
         diagnostics={},
     )
     target: TargetName = settled.protocol.target
-    result.score(dataset, panel, target, frozenset(dataset.card.technical_genes), metrics_of(task.identity))
+    result.score(dataset.load, panel, target, frozenset(dataset.card.technical_genes), metrics_of(task.identity))
     add_pictures(result, dataset, ground.cache, settled.protocol.images)
     base = method_record(task, method, dataset, panel, started)
     record = base.model_copy(

@@ -37,7 +37,8 @@ class Parts:
 
     def load(self, window: int) -> NDArray[np.float32]:
         """One window's predictions, mapped from the disk."""
-        return np.load(self.path(window), mmap_mode="r", allow_pickle=False)
+        found: NDArray[np.float32] = np.load(self.path(window), mmap_mode="r", allow_pickle=False)
+        return found
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

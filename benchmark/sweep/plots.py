@@ -42,7 +42,8 @@ def excess(results: Sequence[TrialResult], select: str) -> NDArray[np.float64]:
     figures = np.array([result.figure(select) for result in results], dtype=np.float64)
     folds = np.array([result.fold for result in results])
     best = {fold: figures[folds == fold].min() for fold in np.unique(folds)}
-    return figures - np.array([best[fold] for fold in folds])
+    above: NDArray[np.float64] = figures - np.array([best[fold] for fold in folds])
+    return above
 
 
 def positions(values: Sequence[Any], axis: Axis) -> tuple[NDArray[np.float64], list[str] | None]:

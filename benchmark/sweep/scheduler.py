@@ -34,7 +34,7 @@ class PerFold(FIFOScheduler):
     def __init__(
         self, tasks: Sequence[TrialTask], asha: bool, most_epochs: int, on_stop: Callable[[TrialTask], None]
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._tasks, self._on_stop = tasks, Here(on_stop)
         first = max(1, most_epochs // REDUCTION**2)
         self._last_rung = min(first * REDUCTION, most_epochs - 1)  # ASHA has more rungs, up to the last epoch

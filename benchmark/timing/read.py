@@ -68,7 +68,8 @@ def _table(folder: Path) -> list[Row]:
     path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), compresslevel=6))
 
     def plain() -> NDArray[np.int64]:
-        return pd.read_csv(path, sep="\t", index_col=0).to_numpy()
+        counts: NDArray[np.int64] = pd.read_csv(path, sep="\t", index_col=0).to_numpy()
+        return counts
 
     if not np.array_equal(read_count_table(path).counts.toarray(), plain()):
         raise AssertionError("the two sides of the benchmark do not agree")

@@ -102,7 +102,8 @@ def from_ycbcr(values: NDArray[np.uint8], page: Any) -> NDArray[np.uint8]:
     r = y + cr * (2 - 2 * red)
     b = y + cb * (2 - 2 * blue)
     g = (y - red * r - blue * b) / green
-    return np.clip(np.rint(np.stack([r, g, b], axis=-1)), 0, 255).astype(np.uint8)
+    rgb: NDArray[np.float32] = np.rint(np.stack([r, g, b], axis=-1))
+    return np.clip(rgb, 0, 255).astype(np.uint8)
 
 
 def unpack_subsampled(data: bytes, width: int, height: int, across: int, down: int) -> NDArray[np.uint8]:

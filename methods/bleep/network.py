@@ -24,7 +24,8 @@ class ProjectionHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         projected = self.projection(x)
-        return self.layer_norm(projected + self.dropout(self.fc(self.gelu(projected))))
+        out: Tensor = self.layer_norm(projected + self.dropout(self.fc(self.gelu(projected))))
+        return out
 
 
 class BLEEPNetwork(nn.Module):
@@ -43,10 +44,12 @@ class BLEEPNetwork(nn.Module):
         self.spot_projection = ProjectionHead(genes, width, dropout)
 
     def embed_image(self, image: Tensor) -> Tensor:
-        return self.image_projection(self.image_encoder(image))
+        embedded: Tensor = self.image_projection(self.image_encoder(image))
+        return embedded
 
     def embed_expression(self, expression: Tensor) -> Tensor:
-        return self.spot_projection(expression)
+        embedded: Tensor = self.spot_projection(expression)
+        return embedded
 
     def forward(self, image: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
         return self.embed_image(image), self.embed_expression(expression)

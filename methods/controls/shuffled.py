@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from pydantic import Field
 
 from ...datasets.cohort import Cohort, SealedSection
 from ..method import FitContext, Inputs, Method, Parameters
+
+if TYPE_CHECKING:
+    from ..registry import MethodSpec
 
 
 class ShuffledParameters(Parameters):
@@ -58,7 +61,7 @@ class Shuffled(Method):
         return self._method.n_parameters()
 
 
-def _spec(name: str) -> Any:
+def _spec(name: str) -> MethodSpec:
     from ..registry import spec  # the registry knows this module by name, so it is imported late
 
     return spec(name)

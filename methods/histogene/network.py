@@ -23,7 +23,8 @@ class Attention(nn.Module):
         b, n, _ = x.shape
         q, k, v = self.qkv(x).view(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = scaled_dot_product_attention(q, k, v)
-        return self.dropout(self.out(mixed.transpose(1, 2).reshape(b, n, -1)))
+        out: Tensor = self.dropout(self.out(mixed.transpose(1, 2).reshape(b, n, -1)))
+        return out
 
 
 class Block(nn.Module):
@@ -40,7 +41,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.attention_norm(x))
-        return x + self.mlp(self.mlp_norm(x))
+        x = x + self.mlp(self.mlp_norm(x))
+        return x
 
 
 class HisToGeneNetwork(nn.Module):

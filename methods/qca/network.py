@@ -127,12 +127,14 @@ class Quantiser(nn.Module):
     @outside_autocast
     def projected(self, features: Tensor) -> Tensor:
         """What code_norm brings to a scale, float32 (n, dimensions)."""
-        return self.down(self.norm(features))
+        values: Tensor = self.down(self.norm(features))
+        return values
 
     @outside_autocast
     def code_space(self, features: Tensor) -> Tensor:
         """What is quantised, float32 (n, dimensions)."""
-        return self.code_norm(self.projected(features))
+        values: Tensor = self.code_norm(self.projected(features))
+        return values
 
     @outside_autocast
     def codes_of(self, z: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -168,7 +170,7 @@ def codebook(dimensions: int, codes: int) -> nn.Module:
     """A codebook trained by gradient (eq. 2 and 3; van den Oord et al. 2017), started at k-means of the first batch."""
     from vector_quantize_pytorch import VectorQuantize
 
-    return VectorQuantize(
+    made: nn.Module = VectorQuantize(
         dim=dimensions,
         codebook_size=codes,
         kmeans_init=True,
@@ -177,6 +179,7 @@ def codebook(dimensions: int, codes: int) -> nn.Module:
         rotation_trick=False,
         commitment_weight=1.0,
     )
+    return made
 
 
 def _layer(inputs: int, outputs: int, normalised: bool, last: bool) -> nn.Sequential:

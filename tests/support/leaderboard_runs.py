@@ -79,7 +79,7 @@ def make_runs(
                     prediction = np.maximum(quality * known + (1 - quality) * noise, 0).astype(np.float32)
                     results.append(SectionResult(_seal(section, panel.genes), prediction))
                 result = CellResult(results, 1.0, 0.1, diagnostics or {}, target=target)
-                result.score(data, panel, target, frozenset(card("her2st").technical_genes))
+                result.score(data.load, panel, target, frozenset(card("her2st").technical_genes))
                 base = record(method, patient, dict(result.scores), seed=seed, of=of, pooled=result.pooled, **more)
                 base = base.model_copy(
                     update={

@@ -74,7 +74,7 @@ class Board:
         fitted.fit(train, validation, FitContext(seed=seed, max_epochs=EPOCHS))
         tests = [seal(self._dataset.load(part.section), part, panel.genes, inputs) for part in fold.test]
         result = CellResult([SectionResult(test, clamp(fitted.predict(test), method)) for test in tests], 0, 0, {})
-        result.score(self._dataset, panel, "counts", frozenset(self._dataset.card.technical_genes))
+        result.score(self._dataset.load, panel, "counts", frozenset(self._dataset.card.technical_genes))
         return float(np.mean([scores["pcc_hvg"] for scores in result.scores.values()]))  # one patient a fold
 
 

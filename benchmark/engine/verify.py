@@ -128,7 +128,7 @@ def _check_files(folder: Path, record: Record) -> list[str]:
         return []
     there = hash_files(folder)
     return [
-        f"{name} {'is missing' if name not in there else 'is not the one that was written (sha256 differs)'}"
+        f"{name} {'is missing; run the cell again' if name not in there else 'is not the one that was written (sha256 differs)'}"
         for name, sha256 in stated.items()
         if there.get(name) != sha256
     ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from typing_extensions import override
 
 from .trial import TrialTask
 
@@ -52,10 +53,12 @@ class PerFold(FIFOScheduler):
     def _of(self, trial: Any) -> AsyncHyperBandScheduler | None:
         return self._by_fold.get(self._tasks[trial.config["trial"]].fold)
 
+    @override
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         if (scheduler := self._of(trial)) is not None:
             scheduler.on_trial_add(tune_controller, trial)
 
+    @override
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         scheduler = self._of(trial)
         if scheduler is None or result.get("figure") is None or result.get("ended") or "problem" in result:
@@ -67,6 +70,7 @@ class PerFold(FIFOScheduler):
             self._on_stop.value(self._tasks[trial.config["trial"]])
         return decision
 
+    @override
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         if (scheduler := self._of(trial)) is not None and result.get("figure") is not None:
             scheduler.on_trial_complete(tune_controller, trial, result)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from ...datasets.cohort import Cohort, SealedSection
 from ...errors import MethodError
@@ -37,6 +38,7 @@ class BLEEP(ImageMethod):
     Parameters = BLEEPParameters
     network: BLEEPNetwork
 
+    @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         import torch
 
@@ -65,6 +67,7 @@ class BLEEP(ImageMethod):
             run(network, len(train), loss, p, context, validate=validate, prepare=prepare, drop_last=True)
             self._references = self._embed(self._expression)
 
+    @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         import torch
 
@@ -83,6 +86,7 @@ class BLEEP(ImageMethod):
         found = retrieve(torch.from_numpy(queries).to(device), references, expression, p.retrieval, p.k)
         return np.asarray(found.float().cpu().numpy())
 
+    @override
     def state(self) -> dict[str, NDArray[Any]]:
         return {
             **super().state(),
@@ -90,6 +94,7 @@ class BLEEP(ImageMethod):
             "reference.expression": self._expression.cpu().numpy(),
         }
 
+    @override
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         import torch
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from typing_extensions import override
 
 from ...datasets.cohort import Cohort, RowView, SealedSection
 from ..method import FitContext, Method, Parameters
@@ -34,6 +35,7 @@ class NearestNeighbours(Method):
     seeded = False
     Parameters = KnnParameters
 
+    @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         import torch
 
@@ -60,6 +62,7 @@ class NearestNeighbours(Method):
             context.report(0, {"k": float(k), **kept})
         self._k = min(int(k), len(self._target))
 
+    @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         import torch
 
@@ -69,6 +72,7 @@ class NearestNeighbours(Method):
         _, rows = nearest(queries, torch.from_numpy(self._references), self._k)
         return np.asarray(mean_rows(torch.from_numpy(self._target), rows).numpy())
 
+    @override
     def state(self) -> dict[str, NDArray[Any]]:
         return {
             "references": self._references,
@@ -78,6 +82,7 @@ class NearestNeighbours(Method):
             "sd": self._scaling.sd,
         }
 
+    @override
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         self._references, self._target = state["references"], state["target"]
         self._k = int(state["k"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from ...datasets.cohort import Cohort, SealedSection
 from ...errors import MethodError
@@ -23,9 +24,11 @@ class Label(Method):
     seeded = False
 
     @classmethod
+    @override
     def inputs(cls, parameters: Any) -> Inputs:
         return Inputs(labels=True)
 
+    @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         self.genes = train.genes
         labels = np.concatenate([_labels(section) for section in train.sections])
@@ -43,19 +46,23 @@ class Label(Method):
                 f"label learned from {len(train.sections) - len(unlabelled)} of {len(train.sections)} training sections."
             )
 
+    @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         row = {name: i for i, name in enumerate(self._names, start=1)}
         names, which = np.unique(_labels(section), return_inverse=True)
         return np.asarray(self._means[np.array([row.get(str(name), 0) for name in names])[which]])
 
+    @override
     def state(self) -> dict[str, NDArray[Any]]:
         names = np.frombuffer("\n".join(self._names).encode(), dtype=np.uint8)
         return {"means": self._means, "names": names}
 
+    @override
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         self._means = state["means"]
         self._names = state["names"].tobytes().decode().split("\n")
 
+    @override
     def n_parameters(self) -> int:
         return self._means.size
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from ...datasets.cohort import Cohort, SealedSection
 from ..method import FitContext, Inputs, Method
@@ -19,6 +20,7 @@ class Oracle(Method):
     seeded = False
 
     @classmethod
+    @override
     def inputs(cls, parameters: Any) -> Inputs:
         return Inputs()
 
@@ -32,6 +34,7 @@ class Depth(Oracle):
 
     name = "depth"
 
+    @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         self.genes = train.genes
         depth = np.log1p(train.library_size.astype(np.float64))
@@ -45,17 +48,21 @@ class Depth(Oracle):
     def reveal(self, test: Cohort) -> None:
         self._known = {s.id: s.library_size for s in test.sections if s.library_size is not None}
 
+    @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         depth = np.log1p(self._known[section.id].astype(np.float64)) - self._centre
         return (np.outer(depth, self._slope) + self._intercept).astype(np.float32)
 
+    @override
     def state(self) -> dict[str, NDArray[Any]]:
         return {"centre": self._centre, "intercept": self._intercept, "slope": self._slope}
 
+    @override
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         self._centre, self._intercept, self._slope = state["centre"], state["intercept"], state["slope"]
         self._known = {}
 
+    @override
     def n_parameters(self) -> int:
         return 2 * self._slope.size
 
@@ -65,6 +72,7 @@ class PatientMean(Oracle):
 
     name = "patient-mean"
 
+    @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         self.genes = train.genes
         self._means: dict[str, NDArray[np.float32]] = {}
@@ -76,13 +84,16 @@ class PatientMean(Oracle):
             for patient in np.unique(patients)
         }
 
+    @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         return np.repeat(self._means[section.patient][None], section.n_spots, axis=0)
 
+    @override
     def state(self) -> dict[str, NDArray[Any]]:
         return {
             "genes": np.zeros(len(self.genes), dtype=np.float32)
         }  # it learns nothing: the test spots are revealed anew
 
+    @override
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         self._means = {}

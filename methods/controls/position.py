@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from ...datasets.cohort import Cohort, SealedSection
 from ..method import Inputs
@@ -23,6 +24,7 @@ class Coordinates(Ridge):
     context = "section"  # a spot's place is relative to the section's other spots
 
     @classmethod
+    @override
     def inputs(cls, parameters: Any) -> Inputs:
         return Inputs()
 
@@ -37,6 +39,7 @@ class Context(Ridge):
     context = "section"  # z-scored over the section's spots
 
     @classmethod
+    @override
     def inputs(cls, parameters: Any) -> Inputs:
         return Inputs(encoders=("rgb",))
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from typing_extensions import override
 
 from ...datasets.cohort import Cohort, RowView, SealedSection
 from ..method import FitContext, Inputs, Method, Parameters
@@ -39,6 +40,7 @@ class Ridge(Method):
     seeded = False
     Parameters = RidgeParameters
 
+    @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         self.genes = train.genes
         features = self.read(train)
@@ -67,6 +69,7 @@ class Ridge(Method):
                 context.warn(f"{self.name}: validation prefers the largest alpha ({alpha:g}), almost the mean.")
         self._weights: NDArray[np.float64] = weights(float(alpha))
 
+    @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         features = self.read(section)
         out = np.empty((len(features), len(self.genes)), dtype=np.float32)
@@ -74,6 +77,7 @@ class Ridge(Method):
             out[place] = self._scaling.apply(part) @ self._weights + self._intercept
         return out
 
+    @override
     def state(self) -> dict[str, NDArray[Any]]:
         return {
             "weights": self._weights,
@@ -82,10 +86,12 @@ class Ridge(Method):
             "sd": self._scaling.sd,
         }
 
+    @override
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         self._weights, self._intercept = state["weights"], state["intercept"]
         self._scaling = Scaling(state["mean"], state["sd"])
 
+    @override
     def n_parameters(self) -> int:
         return self._weights.size + self._intercept.size
 
@@ -117,6 +123,7 @@ class Colour(Ridge):
     name = "colour"
 
     @classmethod
+    @override
     def inputs(cls, parameters: Any) -> Inputs:
         return Inputs(encoders=("rgb",))
 
@@ -127,6 +134,7 @@ class Untrained(Ridge):
     name = "untrained"
 
     @classmethod
+    @override
     def inputs(cls, parameters: Any) -> Inputs:
         return Inputs(encoders=("random",))
 

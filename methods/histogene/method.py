@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from typing_extensions import override
 
 from ...datasets.cohort import Cohort, SealedSection
 from ...errors import MethodError
@@ -59,9 +60,11 @@ class HisToGene(Method):
     network: HisToGeneNetwork
 
     @classmethod
+    @override
     def inputs(cls, parameters: Any) -> Inputs:
         return Inputs(patches=True) if parameters.inputs == "pixels" else Inputs(encoders=("",))
 
+    @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         import torch
 
@@ -110,6 +113,7 @@ class HisToGene(Method):
                     memory_hint=MEMORY,
                 )
 
+    @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         import torch
 
@@ -122,12 +126,14 @@ class HisToGene(Method):
             out = self.network(spots[None], self._positions(section)[None].to(device))[0]
         return np.asarray(out.float().cpu().numpy(), dtype=np.float32)
 
+    @override
     def state(self) -> dict[str, NDArray[Any]]:
         from ..network_arrays import to_arrays
 
         scaling = {} if self._scaling is None else {"image.mean": self._scaling.mean, "image.sd": self._scaling.sd}
         return {**to_arrays(self.network), **scaling}
 
+    @override
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         from ..network_arrays import from_arrays
 
@@ -136,6 +142,7 @@ class HisToGene(Method):
         self.network = self._build()
         from_arrays(self.network, state)
 
+    @override
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self.network.parameters())
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from ...datasets.cohort import Cohort
 from ..method import FitContext, Inputs, Method
@@ -27,6 +28,7 @@ class ImageMethod(Method):
     _image: ImageSide
 
     @classmethod
+    @override
     def inputs(cls, parameters: Any) -> Inputs:
         tuned = _tuned(parameters)
         return Inputs(encoders=("",)) if tuned is None else Inputs(patches=True, backbone=tuned)
@@ -48,11 +50,13 @@ class ImageMethod(Method):
             compile_steps(backbone, min(self.parameters.batch_size, len(train)))
         self.network = self._build(self._image.feature_count(backbone), backbone).to(context.device)
 
+    @override
     def state(self) -> dict[str, NDArray[Any]]:
         from ..network_arrays import to_arrays
 
         return {**to_arrays(self.network), **self._image.state()}
 
+    @override
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         from ..network_arrays import from_arrays
         from .side import ImageSide
@@ -63,6 +67,7 @@ class ImageMethod(Method):
         self.network = self._build(self._image.feature_count(backbone), backbone)
         from_arrays(self.network, state)
 
+    @override
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self.network.parameters())
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from ...datasets.cohort import Cohort, SealedSection
 from ..images.method import ImageMethod
@@ -30,6 +31,7 @@ class QCA(ImageMethod):
     Parameters = QCAParameters
     network: QCANetwork
 
+    @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         import torch
 
@@ -66,15 +68,18 @@ class QCA(ImageMethod):
             warn(context, network, len(train))
             self._diagnostics: dict[str, NDArray[Any]] = describe(network, source)
 
+    @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         from ..images.sources import device_of, run_batches
 
         return run_batches(self.network, self._image.source(section, device_of(self.network)))
 
+    @override
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         super().restore(state)
         self._diagnostics = {}
 
+    @override
     def diagnostics(self) -> dict[str, NDArray[Any]]:
         return self._diagnostics
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from typing_extensions import override
 
 from ...datasets.cohort import Cohort, SealedSection
 from ..images.method import ImageMethod
@@ -50,6 +51,7 @@ class STNet(ImageMethod):
     Parameters = STNetParameters
     network: STNetNetwork
 
+    @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         import torch
 
@@ -82,6 +84,7 @@ class STNet(ImageMethod):
                 validate = validator(network, self._image.source(validation, device), validation)
             run(network, len(train), loss, p, context, validate=validate, prepare=prepare, summed=True)
 
+    @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         from ..images.sources import device_of, run_batches
 

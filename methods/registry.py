@@ -27,6 +27,8 @@ METHODS = Registry(
         "bleep": "qbench.methods.bleep.method:BLEEP",
         "mean": "qbench.methods.controls.mean:Mean",
         "ridge": "qbench.methods.controls.ridge:Ridge",
+        "pca-ridge": "qbench.methods.controls.pca_ridge:PcaRidge",
+        "mlp": "qbench.methods.controls.mlp:Mlp",
         "knn": "qbench.methods.controls.knn:NearestNeighbours",
         "colour": "qbench.methods.controls.ridge:Colour",
         "untrained": "qbench.methods.controls.ridge:Untrained",

@@ -83,7 +83,8 @@ def reading(what: str, path: object, remedy: str) -> Iterator[None]:
     """Turns whatever reading a file raises into one sentence: damaged bytes reach every corner of a format's library.
 
     Args:
-        what: the file is to be: "scores". remedy: what to do, the last words of the sentence: "run the cell again".
+        what: the file is to be: "scores".
+        remedy: what to do, the last words of the sentence: "run the cell again".
 
     Raises:
         DataError: reading failed in any way; errors of qbench pass as they are.

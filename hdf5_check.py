@@ -31,7 +31,8 @@ def check(path: str) -> None:
     """Read a file as far as its structure reaches: groups, attributes, texts, and the numbers of small datasets.
 
     Raises:
-        Unsound: what it states contradicts itself or its size, or leads out of it. Exception: what the library found.
+        Unsound: what it states contradicts itself or its size, or leads out of it.
+        Exception: what the library found.
     """
     import h5py
 

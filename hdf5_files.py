@@ -43,7 +43,8 @@ def check_hdf5(path: Path) -> None:
     """Have a file looked through in another process, once as long as it stays as it is.
 
     Raises:
-        OSError: not a regular file. DataError: it is not sound (the words of a part of a sentence).
+        OSError: not a regular file.
+        DataError: it is not sound (the words of a part of a sentence).
     """
     check_regular(path)
     known = path.stat()

@@ -40,7 +40,8 @@ class Registry:
     """The things of one kind by name.
 
     Args:
-        kind: as a sentence names it: "encoder". group: of the entry points of other packages.
+        kind: as a sentence names it: "encoder".
+        group: of the entry points of other packages.
         shipped: name -> target of what qbench brings itself, in the order of listings.
     """
 

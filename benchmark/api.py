@@ -39,7 +39,8 @@ def load_section(dataset: Where, section: str, data_dir: Where | None = None) ->
         data_dir: folder of its files; else the card's own folder, else QBENCH_DATA.
 
     Raises:
-        ConfigurationError: an unknown dataset or section. DataError: files that are missing or damaged.
+        ConfigurationError: an unknown dataset or section.
+        DataError: files that are missing or damaged.
     """
     from ..datasets.cache import ArrayCache
     from ..datasets.registry import open_dataset
@@ -101,7 +102,8 @@ def load_method(directory: Where) -> Method:
     """A fitted method, from the folder `model` of a cell or one that `qbench fit` wrote.
 
     Raises:
-        DataError: no saved method there. MethodError: one of another version.
+        DataError: no saved method there.
+        MethodError: one of another version.
     """
     from ..methods import registry
 

@@ -28,12 +28,14 @@ def write_dataset_card(
     """Write the card of the sections in `folder` to `to`; returns its sections.
 
     Args:
-        form: h5ad, hest, tables or visium; found out where it is None. patients: CSV with columns section and patient.
-        layer: where raw counts lie in `.h5ad` files. bin_edge: "8um", of the bins of Visium HD, or that Xenium is binned to.
+        form: h5ad, hest, tables or visium; found out where it is None.
+        patients: CSV with columns section and patient.
+        layer: where raw counts lie in `.h5ad` files.
+        bin_edge: "8um", of the bins of Visium HD, or that Xenium is binned to.
 
     Raises:
-        ConfigurationError: an unknown format or a name that does not do. DataError: nothing found, or a bad table of
-            patients.
+        ConfigurationError: an unknown format or a name that does not do.
+        DataError: nothing found, or a bad table of patients.
     """
     if form is not None and form not in FORMS:
         raise unknown("format", form, FORMS)

@@ -11,7 +11,8 @@ class SectionEntry(BaseModel):
     """One section of a user's own dataset; paths are relative to the data folder.
 
     Attributes:
-        id: name of the section. patient: whom it was taken from; None promises nothing about leaks.
+        id: name of the section.
+        patient: whom it was taken from; None promises nothing about leaks.
         file: the `.h5ad`, the Space Ranger folder, the HEST sample's id or the table of counts, as the reader wants.
         spots: table of spots (tables only): columns spot, x, y in pixels, and if known array_x, array_y in pitches.
         image: full-resolution image, or a HEST patch file.
@@ -20,7 +21,8 @@ class SectionEntry(BaseModel):
         layer: where raw counts lie in an `.h5ad`: a layer, or "raw"; None is `X`.
         symbols: column of `var` that holds gene symbols, where the names are Ensembl ids.
         labels: column of `obs` with a pathologist's labels.
-        microns_per_pixel: of the image. spot_diameter: in pixels of the image.
+        microns_per_pixel: of the image.
+        spot_diameter: in pixels of the image.
         pixel_scale: factor from the stated coordinates to pixels of the image; stating it, even as 1, says that it was
             checked.
     """

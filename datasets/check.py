@@ -49,7 +49,8 @@ class DatasetCheck:
     """What was found of a dataset.
 
     Attributes:
-        problems: what concerns it as a whole. leaks: sections that hold the same spots and may not be of one patient.
+        problems: what concerns it as a whole.
+        leaks: sections that hold the same spots and may not be of one patient.
         fetched: number of files whose checksum held.
     """
 
@@ -61,6 +62,7 @@ class DatasetCheck:
 
     @property
     def sound(self) -> bool:
+        """Whether nothing was found: no problem of the dataset or of a section, no leak."""
         return not self.problems and not self.leaks and all(section.problem is None for section in self.sections)
 
 
@@ -70,7 +72,8 @@ def check_dataset(
     """Parse and check every section of a dataset, and decode its image to the last pixel.
 
     Raises:
-        ConfigurationError, DataError: it cannot be opened at all. IntegrityError: a fetched file that has changed.
+        ConfigurationError, DataError: it cannot be opened at all.
+        IntegrityError: a fetched file that has changed.
     """
     fetched = verify_fetched(data_dir) if data_dir is not None and (data_dir / RECORD).is_file() else []
     dataset = open_dataset(name, data_dir, cache)

@@ -77,7 +77,8 @@ class SealedSection:
         id, patient: names.
         genes: the panel, in the order of the columns to predict.
         spots: names of the spots (n,).
-        array_xy: float64 (n, 2), in pitches. pixel_xy: float64 (n, 2) in image pixels, or None.
+        array_xy: float64 (n, 2), in pitches.
+        pixel_xy: float64 (n, 2) in image pixels, or None.
         microns_per_pixel: of the image, where known.
         labels: pathologist's label per spot, or None.
         rows: rows of the stores that belong here, or None for all.
@@ -96,6 +97,7 @@ class SealedSection:
 
     @property
     def n_spots(self) -> int:
+        """Spots of the section, or of the part of it that the fold tests."""
         return len(self.spots)
 
     def patches(self) -> RowView:
@@ -125,7 +127,8 @@ class MeasuredSection(SealedSection):
     """A section whose counts may be seen.
 
     Attributes:
-        target: float32 (n, genes), in target space (log1p). library_size: int64 (n,), total UMI over all genes.
+        target: float32 (n, genes), in target space (log1p).
+        library_size: int64 (n,), total UMI over all genes.
         target_name: what the target is of.
     """
 

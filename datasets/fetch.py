@@ -27,13 +27,14 @@ def fetch(
     """Fetch the files of a dataset into `to`.
 
     Args:
-        source: a name of `card.sources`; the first by default. passwords: of encrypted archives, by the card's names.
+        source: a name of `card.sources`; the first by default.
+        passwords: of encrypted archives, by the card's names.
         sections: those wanted, of a source whose files are by section; all where none is named.
 
     Raises:
         ConfigurationError: nothing to fetch from, an unknown source or section.
-        DataError: no network, a wrong password, no room. IntegrityError: a checksum that does not hold, a malicious
-            archive.
+        DataError: no network, a wrong password, no room.
+        IntegrityError: a checksum that does not hold, a malicious archive.
     """
     if not card.sources:
         raise ConfigurationError(

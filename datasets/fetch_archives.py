@@ -29,11 +29,13 @@ def fetch_archives(
     """Fetch archives, unpack them into the folder and remove them.
 
     Args:
-        passwords: of encrypted archives, by the card's names. hint: where they are published, for messages.
+        passwords: of encrypted archives, by the card's names.
+        hint: where they are published, for messages.
         headers: sent along with each request.
 
     Raises:
-        ConfigurationError: a password that is not given. DataError: no network, no archive, a wrong password, no room.
+        ConfigurationError: a password that is not given.
+        DataError: no network, no archive, a wrong password, no room.
         IntegrityError: a checksum that does not hold, a malicious archive.
     """
     passwords = passwords or {}

@@ -42,7 +42,8 @@ def fetch_files(
     """Fetch a source's files and archives; `sections` as `wanted_sections` gives them.
 
     Raises:
-        DataError: no network, no such file, a licence that is not accepted. IntegrityError: a checksum that does not hold.
+        DataError: no network, no such file, a licence that is not accepted.
+        IntegrityError: a checksum that does not hold.
     """
     token = os.environ.get(source.token or "", "").strip()
     headers = {"Authorization": f"Bearer {token}"} if token else {}

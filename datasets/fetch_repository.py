@@ -19,8 +19,8 @@ def fetch_repository(
     """Fetch what the card includes of a commit, file by file, each held to its git hash.
 
     Raises:
-        DataError: no network, or a listing that is none. IntegrityError: a file that is not the published one, or a path
-            that leads outside.
+        DataError: no network, or a listing that is none.
+        IntegrityError: a file that is not the published one, or a path that leads outside.
     """
     tree = _listing(source, to)
     wanted = {

@@ -49,11 +49,13 @@ class FetchRecord:
                 ) from error
 
     def sha256(self, path: str) -> str | None:
+        """The recorded sha256 of a file, or of an archive named below the archives' folder; None if not fetched yet."""
         if path.startswith(f"{ARCHIVES}/"):
             return self.archives.get(path.removeprefix(f"{ARCHIVES}/"))
         return self.files[path]["sha256"] if path in self.files else None
 
     def add(self, path: str, target: Path, sha256: str) -> None:
+        """Record a fetched file: its size now, and the sha256 that was computed while it came."""
         self.files[path] = {"size": target.stat().st_size, "sha256": sha256}
 
     def missing(self) -> list[str]:
@@ -77,6 +79,7 @@ class FetchRecord:
                 )
 
     def write(self) -> None:
+        """Write the record beside the files, whole or not at all."""
         values = {"files": dict(sorted(self.files.items())), "archives": self.archives, "complete": self.complete}
         write_text(self._folder / RECORD, json.dumps(values, indent=1))
 

@@ -41,7 +41,8 @@ def find_sections(form: str, folder: Path, bin_um: float | None) -> list[dict[st
         bin_um: edge of the bins that are read, in microns; None for the usual one.
 
     Raises:
-        DataError: files that cannot be told apart. ConfigurationError: a name that may not be one, bins that are not there.
+        DataError: files that cannot be told apart.
+        ConfigurationError: a name that may not be one, bins that are not there.
     """
     return FORMS[form](folder, bin_um)
 

@@ -63,6 +63,7 @@ class Fold:
 
     @property
     def hash(self) -> str:
+        """Hash of which sections, or parts of them, stand on which side; names of folds do not count."""
         return canonical_hash({side: [(p.section, p.portion) for p in getattr(self, side)] for side in SIDES})
 
 
@@ -178,6 +179,7 @@ def shares_patient(fold: Fold, patients: Mapping[str, str]) -> bool:
 
 
 def is_leaky(folds: Iterable[Fold], patients: Mapping[str, str]) -> bool:
+    """Whether in any fold a patient stands on the test side and on a side that is learned from."""
     return any(shares_patient(fold, patients) for fold in folds)
 
 

@@ -36,22 +36,32 @@ class Image(Protocol):
     """An image that gives up regions.
 
     Attributes:
-        size: (width, height) in pixels. levels: sizes of all its resolutions, the full one first.
+        size: (width, height) in pixels.
+        levels: sizes of all its resolutions, the full one first.
         scale: the microns per pixel that the file states, or None.
         notes: what the user should know of the file; complete when all of it was decoded.
         parallel: whether regions may be read in several threads at once.
     """
 
     @property
-    def size(self) -> tuple[int, int]: ...
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, of the full resolution."""
+
     @property
-    def levels(self) -> tuple[tuple[int, int], ...]: ...
+    def levels(self) -> tuple[tuple[int, int], ...]:
+        """(width, height) of every resolution, the full one first."""
+
     @property
-    def scale(self) -> Stated | None: ...
+    def scale(self) -> Stated | None:
+        """Microns per pixel that the file states, with where it says so; None if it does not."""
+
     @property
-    def notes(self) -> tuple[str, ...]: ...
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of the file; complete only when all of it was decoded."""
+
     @property
-    def parallel(self) -> bool: ...
+    def parallel(self) -> bool:
+        """Whether `read` may be called from several threads at once."""
 
     def read(self, x: int, y: int, width: int, height: int, level: int = 0) -> NDArray[np.uint8]:
         """RGB uint8 (height, width, 3) of a region that lies inside a level; (x, y) is its upper left pixel there.

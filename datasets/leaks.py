@@ -56,7 +56,8 @@ def find_overlaps(dataset: Dataset, parts: Iterable[Part], cache: ArrayCache) ->
     in the spots (and in the sections that hold the same one); what the spots of a section are is kept in the cache.
 
     Raises:
-        ConfigurationError: an unknown section. DataError: damaged tables.
+        ConfigurationError: an unknown section.
+        DataError: damaged tables.
     """
     units = sorted(set(parts), key=lambda part: (part.section, part.portion))
     hashes, same = [], {}

@@ -38,7 +38,8 @@ def nearest(xy: NDArray[np.float64], k: int, within: float | None = None) -> Nei
     """The k nearest other spots of each by Euclidean distance, those equally far in the order of x, then y.
 
     Args:
-        xy: (n, 2). k: at least 1; in a section of k spots or fewer each has all the others.
+        xy: (n, 2).
+        k: at least 1; in a section of k spots or fewer each has all the others.
         within: the largest distance of a neighbour, in the units of `xy`; None for any.
 
     Raises:

@@ -25,8 +25,10 @@ class GenePanel:
     Attributes:
         genes: the 1,000 of highest variance of log1p counts, by rank, then the markers absent from them.
         n_ranked: how many of `genes` are ranked (1,000, or all if fewer).
-        hvg: the first 50. heg: the 50 of highest mean log1p count among the ranked, by mean.
-        markers: group -> genes of it that the data has. missing: listed markers that it lacks.
+        hvg: the first 50.
+        heg: the 50 of highest mean log1p count among the ranked, by mean.
+        markers: group -> genes of it that the data has.
+        missing: listed markers that it lacks.
         source: hash of the spots that chose them; the leak check holds it against the fold's training side.
     """
 

@@ -84,7 +84,9 @@ class Protocol(BaseModel):
     methods and seeds.
 
     Attributes:
-        patients: section -> patient. data: hash of the parsed contents of all sections. rules: see `rules`.
+        patients: section -> patient.
+        data: hash of the parsed contents of all sections.
+        rules: see `rules`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -52,15 +52,18 @@ class DatasetCard(BaseModel):
     """What is known of a dataset before it is opened; one YAML file in `configs/datasets`, or a user's own.
 
     Attributes:
-        reader: a name in `READERS`, never a function to import: cards come from strangers. h5ad, hest, spatialdata, tables
-            and visium read the sections that the card lists.
+        reader: a name in `READERS`, never a function to import: cards come from strangers. h5ad, hest, spatialdata,
+            tables and visium read the sections that the card lists.
         needs_folder: the reader wants `data_dir`; else it makes or finds its data itself.
-        expected: of the complete data, patient -> section -> spots (None where not known); a list is of sections 1, 2, ...
+        expected: of the complete data, patient -> section -> spots (None where not known); a list is of sections 1, 2,
+            ...
         markers: the marker genes (MG) by group; `markers_name` names the list.
         gene_lists: further named lists, never part of MG.
-        technical_genes: genes that the data's authors flagged as artefacts. same_patients: who is in other datasets, too.
+        technical_genes: genes that the data's authors flagged as artefacts.
+        same_patients: who is in other datasets, too.
         folder: where the files lie, relative to the card's own file; `--data-dir` wins.
-        sections: what a user's own card lists. sources: where the files can be fetched, the preferred one first.
+        sections: what a user's own card lists.
+        sources: where the files can be fetched, the preferred one first.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -173,7 +176,8 @@ class Dataset:
         """Read a section; its parsed counts are kept in the cache.
 
         Raises:
-            ConfigurationError: an unknown section. DataError: damaged tables.
+            ConfigurationError: an unknown section.
+            DataError: damaged tables.
         """
         return self.reader(self.info(section_id))
 
@@ -214,7 +218,8 @@ def open_dataset(name: str, data_dir: Path | None, cache: ArrayCache) -> Dataset
     `data_dir` falls back to the folder that a user's own card states, else to the environment variable QBENCH_DATA.
 
     Raises:
-        ConfigurationError: an unknown dataset. DataError: no folder, or not what the card expects.
+        ConfigurationError: an unknown dataset.
+        DataError: no folder, or not what the card expects.
     """
     found = card(name)
     path = _path(name)

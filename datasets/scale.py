@@ -52,7 +52,9 @@ class Lattice:
     """Positions on an array.
 
     Attributes:
-        xy: float64 (n, 2), in pitches. hexagonal: or square. pixels: of one pitch, None where the spots do not tell.
+        xy: float64 (n, 2), in pitches.
+        hexagonal: or square.
+        pixels: of one pitch, None where the spots do not tell.
         skewed: the array's axes differ in scale, so that its geometry is not the one assumed.
         edge: the larger of the two numbers of rows and columns that the positions span.
     """
@@ -121,7 +123,9 @@ def lattice(
     that are not finite are left out of the fit. The fit is affine, so the array may lie turned or mirrored.
 
     Args:
-        column, row: (n,). pixel_xy: (n, 2) or None. square: what is known of the geometry, if anything.
+        column, row: (n,).
+        pixel_xy: (n, 2) or None.
+        square: what is known of the geometry, if anything.
     """
     flat = np.column_stack([column, row]).astype(np.float64)
     halves = flat * (0.5, HEX_ROW)

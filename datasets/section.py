@@ -36,7 +36,8 @@ class Section:
         spot_diameter: of a spot, in pixels of that image, where known.
         labels: a pathologist's label per spot ("" where there is none), or None.
         content: hash of all that the section's values come from.
-        scales: what a reader found said of the microns per pixel of its coordinates; of a loaded section, what was taken.
+        scales: what a reader found said of the microns per pixel of its coordinates; of a loaded section, what was
+            taken.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Section:
 
     @property
     def n_spots(self) -> int:
+        """Rows of `counts`."""
         return int(self.counts.shape[0])
 
     @property

@@ -19,7 +19,8 @@ class RepositorySource(_Part):
 
     Attributes:
         listing: URL of the commit's tree as JSON ({"tree": [{"path", "type", "size", "sha"}]}, sha of the git blob).
-        raw: URL below which the files lie. folder: the part of the tree that is the dataset, ending in "/", or "".
+        raw: URL below which the files lie.
+        folder: the part of the tree that is the dataset, ending in "/", or "".
         include: patterns (fnmatch) of paths below `folder` that are fetched.
     """
 
@@ -34,7 +35,8 @@ class Archive(_Part):
     """A zip or tar file, and where its members go.
 
     Attributes:
-        url: of the file. sha256: where it is known beforehand.
+        url: of the file.
+        sha256: where it is known beforehand.
         password: name of the password that opens it; given on the command line or in the environment, never kept here.
         place: regular expression over a member's path -> its path in the data folder, groups as \\1; the first match
             wins, members that match none are left out; a gzipped member whose place does not end in .gz is unpacked.
@@ -80,7 +82,8 @@ class FileSource(_Part):
 
     Attributes:
         sections: all that there are; empty where the user names what is wanted.
-        token: environment variable of the token that is sent along, where it is set. terms: where its licence is accepted.
+        token: environment variable of the token that is sent along, where it is set.
+        terms: where its licence is accepted.
     """
 
     kind: Literal["files"]

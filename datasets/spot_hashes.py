@@ -28,9 +28,9 @@ class SectionSpots:
     """What a section's spots are.
 
     Attributes:
-        content: sha256 (hex) of the parsed section: spots and genes in order, counts, array and pixel coordinates, labels,
-            microns per pixel, spot diameter, and the sha256 of its image. Not its name, its patient, or how its files
-            are written.
+        content: sha256 (hex) of the parsed section: spots and genes in order, counts, array and pixel coordinates,
+            labels, microns per pixel, spot diameter, and the sha256 of its image. Not its name, its patient, or how its
+            files are written.
         hashes: uint64 (n,), of each spot's non-zero (gene symbol, count) pairs, in any order.
         library_size: int64 (n,), total UMI of each spot over all genes.
         ensembl: whether the section names its genes by Ensembl id, not by symbol.
@@ -51,7 +51,8 @@ def section_spots(dataset: Dataset, section_id: str, cache: ArrayCache) -> Secti
     """What the spots of a section are; computed once for the files that it comes from.
 
     Raises:
-        ConfigurationError: an unknown section. DataError: damaged tables, or an image that cannot be read.
+        ConfigurationError: an unknown section.
+        DataError: damaged tables, or an image that cannot be read.
     """
     info = dataset.info(section_id)
 
@@ -75,7 +76,8 @@ def spot_hashes(counts: sparse.csr_matrix, genes: tuple[str, ...]) -> NDArray[np
     multiples of 2**k, of 2**(k - 64).
 
     Args:
-        counts: int (n, genes). genes: symbols of its columns.
+        counts: int (n, genes).
+        genes: symbols of its columns.
 
     Returns:
         uint64 (n,).

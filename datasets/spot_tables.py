@@ -16,7 +16,8 @@ def read_selection(path: Path) -> dict[str, tuple[float, float, float, float]]:
     """Array x, y (fitted) and pixel x, y of each spot, by its name on the array.
 
     Raises:
-        DataError: no readable table with x, y, new_x, new_y, pixel_x, pixel_y, a position that is none, or a spot twice.
+        DataError: no readable table with x, y, new_x, new_y, pixel_x, pixel_y, a position that is none, or a spot
+            twice.
     """
     chosen: dict[str, tuple[float, float, float, float]] = {}
     for line, row in table_rows(path, ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")):

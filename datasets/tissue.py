@@ -26,7 +26,8 @@ class Overview:
     """A slide made small.
 
     Attributes:
-        pixels: RGB uint8 (height, width, 3). factor: slide pixels per overview pixel.
+        pixels: RGB uint8 (height, width, 3).
+        factor: slide pixels per overview pixel.
         tissue: bool (height, width).
     """
 

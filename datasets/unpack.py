@@ -44,9 +44,10 @@ def unpack(
     """Unpack members into the empty folder `to`; returns their paths relative to it, sorted.
 
     Args:
-        place: regular expression over a member's path -> its new path, groups as \\1; others are left out. A member `.gz`
-            whose new path does not end so is unpacked, too.
-        password: of an encrypted archive. hint: where passwords are published, for messages.
+        place: regular expression over a member's path -> its new path, groups as \\1; others are left out. A member
+            `.gz` whose new path does not end so is unpacked, too.
+        password: of an encrypted archive.
+        hint: where passwords are published, for messages.
 
     Raises:
         DataError: no readable zip or tar, a wrong or missing password, no room, or no member that is wanted.

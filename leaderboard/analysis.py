@@ -19,9 +19,13 @@ class Finding:
     """What is known of one row; everything but the differences is None where the patients are too few.
 
     Attributes:
-        interval: 95 % of the row's mean. rank_interval: 95 % of its rank among the family.
-        difference: mean paired difference to the reference. difference_by_patient: its parts.
-        difference_interval: 95 %. p: unadjusted. p_adjusted: max-T over the family.
+        interval: 95 % of the row's mean.
+        rank_interval: 95 % of its rank among the family.
+        difference: mean paired difference to the reference.
+        difference_by_patient: its parts.
+        difference_interval: 95 %.
+        p: unadjusted.
+        p_adjusted: max-T over the family.
         tie_group: 1 the best; members are not told apart from their group's leader.
     """
 
@@ -49,6 +53,7 @@ class Analysis:
     findings: Mapping[str, Finding]
 
     def of(self, row: Row) -> Finding:
+        """The finding of a row; an empty one for a row that was not compared (an oracle, failed cells)."""
         return self.findings.get(row.key, Finding())
 
 

@@ -74,7 +74,8 @@ def gene_ceilings(
     """Ceiling of each gene over the spots of one section, float64 (genes,); 0 where the halves do not agree.
 
     Args:
-        counts: (n, genes). library_size: (n,) over all genes, of which the panel is a part.
+        counts: (n, genes).
+        library_size: (n,) over all genes, of which the panel is a part.
         target: "counts" or "proportion"; each half goes through it with its own library size.
     """
     rng = np.random.default_rng(seed)

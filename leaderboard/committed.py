@@ -58,7 +58,8 @@ def commit(runs: Path, folder: Path) -> int:
     """Replace the committed records by those of a runs folder; returns their number.
 
     Raises:
-        ConfigurationError: a runs folder without records. IntegrityError: a failed cell, which is no result.
+        ConfigurationError: a runs folder without records.
+        IntegrityError: a failed cell, which is no result.
     """
     found = find_records(runs)
     if not found:

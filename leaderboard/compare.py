@@ -27,6 +27,7 @@ class Pair:
 
     @property
     def gap(self) -> float:
+        """First minus second, in the figure's unit."""
         return self.first - self.second
 
 
@@ -36,7 +37,8 @@ class Gap:
 
     Attributes:
         sentence: said in place of p and interval where patients are too few, else "".
-        p: exact sign-flip p over patients, two-sided, of this one pair. interval: 95 % of the mean gap.
+        p: exact sign-flip p over patients, two-sided, of this one pair.
+        interval: 95 % of the mean gap.
         genes: by gap, best for `first` first; empty without stored scores.
     """
 

@@ -29,6 +29,7 @@ class Thumbnail:
 
     @property
     def uri(self) -> str:
+        """The picture as a data URI, so that the page needs no other file."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode('ascii')}"
 
 

@@ -96,6 +96,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
+        """The claim and its direction here in one sentence, with how many patients agree."""
         said = f"{self.claim.better} better than {self.claim.than} on {self.figure}"
         if self.gap is None:
             return f"{said}: not measured here"

@@ -30,6 +30,7 @@ class Figure:
     sd_seeds: float | None = None
 
     def as_dict(self) -> dict[str, float | None]:
+        """The figure as `--json` prints it; null where it is not defined."""
         return {"mean": self.mean, "sd_patients": self.sd_patients, "sd_seeds": self.sd_seeds}
 
 
@@ -41,14 +42,20 @@ class Row:
         key: hash of the settings, stable between calls.
         variant: what tells this row from others of the same label, "" where the label is enough.
         rank: by pcc_hvg; rows that print alike (three decimals) share one. None: oracle, failed, incomplete, no figure.
-        folds: names of the folds done. folds_due: number of folds that the protocol's rows have together.
-        n_patients, n_folds: that the figures average. failed: number of failed cells; then every figure is null.
+        folds: names of the folds done.
+        folds_due: number of folds that the protocol's rows have together.
+        n_patients, n_folds: that the figures average.
+        failed: number of failed cells; then every figure is null.
         cells_due: folds_due times seeds; a row with fewer done is incomplete and not ranked.
         undefined_truth, undefined_prediction: section-gene pairs whose PCC is counted 0, seeds averaged.
-        fit_seconds: mean of a cell. peak_memory_mb: largest of a cell. n_parameters: largest of a cell.
+        fit_seconds: mean of a cell.
+        peak_memory_mb: largest of a cell.
+        n_parameters: largest of a cell.
         by_patient: figure -> patient -> value, seeds averaged.
-        by_section: figure -> section -> value, seeds averaged. patients: patient of each of those sections.
-        cells: identities of the done cells. records: every record behind the row, failed ones too.
+        by_section: figure -> section -> value, seeds averaged.
+        patients: patient of each of those sections.
+        cells: identities of the done cells.
+        records: every record behind the row, failed ones too.
     """
 
     key: str
@@ -87,6 +94,7 @@ class Row:
 
     @property
     def complete(self) -> bool:
+        """Whether every cell that the run planned is there and none failed."""
         return not self.failed and len(self.cells) == self.cells_due
 
     @property
@@ -120,4 +128,5 @@ class Row:
         return [f"{WITHOUT_EFFECT} in {cells} of {len(self.records)} cells"] if cells else []
 
     def figure(self, name: str) -> Figure:
+        """A figure by its column's name; an empty one where the row has no such figure."""
         return self.figures.get(name, Figure())

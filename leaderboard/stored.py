@@ -32,9 +32,12 @@ class StoredPredictions:
     """A cell's predictions and truth, all rows in the order of its spots, columns in that of `genes`.
 
     Attributes:
-        sections, patients: of each spot (n,). library_size: int64 (n,), over all genes.
-        prediction: float32 (n, genes), target space, unrounded. truth: float32 (n, genes), target space.
-        array_xy: (n, 2) pitches. pixel_xy: (n, 2) pixels of the full-resolution image, or None.
+        sections, patients: of each spot (n,).
+        library_size: int64 (n,), over all genes.
+        prediction: float32 (n, genes), target space, unrounded.
+        truth: float32 (n, genes), target space.
+        array_xy: (n, 2) pitches.
+        pixel_xy: (n, 2) pixels of the full-resolution image, or None.
     """
 
     sections: NDArray[np.str_]

@@ -31,7 +31,8 @@ class _Layout:
     Attributes:
         names: (pattern, replacement) of full public names, the first that matches counts.
         genes: public tensor and axis that run over the genes.
-        settings: parameters that the shapes decide. extra: arrays that our method stores beside the network.
+        settings: parameters that the shapes decide.
+        extra: arrays that our method stores beside the network.
     """
 
     names: tuple[tuple[str, str], ...]
@@ -50,8 +51,8 @@ def convert(name: str, source: Path, genes: Path) -> Method:
     """Read a public state dict into our method of the `paper` profile.
 
     Args:
-        name: "stnet" (bryanhe/ST-Net, a torchvision DenseNet-121), "histogene" (maxpmx/HisToGene, the Lightning checkpoint
-            of its SpatialTransformer) or "bleep" (bowang-lab/BLEEP, its CLIPModel with a ResNet-50).
+        name: "stnet" (bryanhe/ST-Net, a torchvision DenseNet-121), "histogene" (maxpmx/HisToGene, the Lightning
+            checkpoint of its SpatialTransformer) or "bleep" (bowang-lab/BLEEP, its CLIPModel with a ResNet-50).
         source: safetensors, or torch's format, of which nothing but tensors is read.
         genes: the genes in the order of the outputs, one a line, or a .npy of strings.
 

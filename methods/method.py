@@ -42,6 +42,7 @@ class Inputs:
 
     @property
     def image(self) -> bool:
+        """Whether anything of the image is read, so that `--no-images` refuses the method."""
         return self.patches or bool(self.encoders) or self.backbone is not None
 
 
@@ -51,14 +52,17 @@ class FitContext:
 
     Attributes:
         seed: the only source of randomness that a method may use.
-        device: a torch device name. precision: arithmetic of the matrix products. threads: of the CPU.
+        device: a torch device name.
+        precision: arithmetic of the matrix products.
+        threads: of the CPU.
         compiled: whether the training steps of a backbone that the method tunes are compiled.
         directory: a work directory of the cell, for checkpoints, emptied when the cell is done; None for none.
         select: what early stopping minimises on the validation cohort: "mse", or "pcc" (its negative).
         max_epochs: an upper bound on the epochs, or None for the method's own.
         backbone: file of weights for `Inputs.backbone`, "random", or None where the method declared none.
         on_epoch: called after each epoch; True asks the method to stop.
-        history: what was reported, one entry an epoch. warnings: findings that a reader of the result must see.
+        history: what was reported, one entry an epoch.
+        warnings: findings that a reader of the result must see.
         selected_epoch: the epoch whose state the method kept, where it trains in epochs.
     """
 
@@ -91,7 +95,8 @@ class Method(ABC):
     """A predictor of spatial gene expression. Importing the module of a method must not import torch.
 
     Class attributes:
-        name: as on the command line. version: raised by hand whenever its numbers move.
+        name: as on the command line.
+        version: raised by hand whenever its numbers move.
         kind: "method", "control" (a baseline that keeps methods honest) or "oracle" (sees test counts, never ranked).
         seeded: whether the seed changes its result; an unseeded method runs once whatever the seeds.
         context: "spot" if each spot is predicted on its own, "section" if the whole test section is read at once.

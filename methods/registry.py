@@ -50,9 +50,12 @@ class MethodSpec:
     """A method as asked for.
 
     Attributes:
-        name: in the registry. label: the name and the changed settings, sorted: "qca[alpha=0.5]".
-        profile: "fast" or "paper". settings: what the user changed from the profile, JSON values.
-        target: "module:Class". origin: the package that brought it.
+        name: in the registry.
+        label: the name and the changed settings, sorted: "qca[alpha=0.5]".
+        profile: "fast" or "paper".
+        settings: what the user changed from the profile, JSON values.
+        target: "module:Class".
+        origin: the package that brought it.
         parameters: the validated values, profile and settings together.
     """
 
@@ -158,8 +161,9 @@ def load_method(directory: Path) -> Method:
     """The fitted method that `Method.save` wrote into a directory, of whatever kind it is.
 
     Raises:
-        DataError: no saved method there. MethodError: one of another version. ConfigurationError: its class is not
-            installed.
+        DataError: no saved method there.
+        MethodError: one of another version.
+        ConfigurationError: its class is not installed.
     """
     try:
         name = json.loads((Path(directory) / "method.json").read_text(encoding="utf-8"))["name"]

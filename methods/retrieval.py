@@ -17,7 +17,8 @@ def nearest(queries: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tensor
     """The `k` references of highest cosine similarity with each query, the best first.
 
     Args:
-        queries: (q, d). references: (r, d), same dtype and device, of any length: they are normalised a block at a time.
+        queries: (q, d).
+        references: (r, d), same dtype and device, of any length: they are normalised a block at a time.
         k: at most r; fewer references give fewer columns.
 
     Returns:

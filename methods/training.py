@@ -88,7 +88,8 @@ def run(
     A checkpoint in `context.directory` is picked up where it stopped; the result is that of an undisturbed run.
 
     Args:
-        network: on the context's device. n: number of rows that are shuffled and cut into batches.
+        network: on the context's device.
+        n: number of rows that are shuffled and cut into batches.
         loss: from a batch to a scalar that is a mean over it, and figures to average over the epoch.
         validate: `validation_scores` of the network as it is, called in evaluation mode without gradients; or None.
         prepare: from row numbers, int64 (batch,) on the host, to what `loss` gets; runs in a thread, one batch ahead.
@@ -96,9 +97,10 @@ def run(
         drop_last: leave out the last, smaller batch where there is a full one (for losses over pairs in a batch).
         summed: step by the loss summed over the rows, as a share of the full `batch_size * accumulate` rows: the last,
             shorter batch weighs by its rows. Otherwise each step is by a mean, whatever its rows.
-        average: above 0, what validates and is kept is an average of the weights after each epoch, in which the past has
-            this share; training goes on from the weights themselves. settle: called on the averaged network, whose batch
-            statistics are of no weights that it has, before it validates.
+        average: above 0, what validates and is kept is an average of the weights after each epoch, in which the past
+            has this share; training goes on from the weights themselves.
+        settle: called on the averaged network, whose batch statistics are of no weights that it has, before it
+            validates.
         memory_hint: what to change where a batch does not fit.
 
     Raises:

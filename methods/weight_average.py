@@ -14,7 +14,8 @@ class WeightAverage:
     """The average and the network that it is of.
 
     Attributes:
-        state: the averaged weights and buffers by name, empty before the first epoch; what is no fraction is as it was last.
+        state: the averaged weights and buffers by name, empty before the first epoch; what is no fraction is as it was
+            last.
     """
 
     def __init__(self, network: nn.Module, past: float) -> None:

@@ -54,6 +54,7 @@ class Bars:
             self._bars.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that `done` of `total` units (bytes where files are fetched) of `what` are through; a new `what` opens a bar."""
         if self._bars is not None:
             if what not in self._tasks:
                 self._tasks[what] = self._bars.add_task(what, total=total)

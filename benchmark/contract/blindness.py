@@ -15,6 +15,11 @@ _DATA = (".h5ad", ".tsv", ".csv", ".gz", ".parquet", ".h5", ".npz")
 
 
 def is_blind(subject: Subject) -> None:
+    """Predict the same spots under another section, patient and spot name, and watch which files are opened.
+
+    Raises:
+        Broken: a data file was read, or a name changed a prediction.
+    """
     test, store = subject.data.test, subject.data.store
     renamed = replace(test, id="a1 again", store=store.holding("a1 again", store.held))
     for disguise in (

@@ -9,6 +9,11 @@ from .subject import EPOCHS, Broken, Subject, gap
 
 
 def declares(subject: Subject) -> None:
+    """Look at the class attributes, the parameters' base class and what `inputs` returns.
+
+    Raises:
+        Broken: one is missing or of another kind.
+    """
     cls = subject.spec.cls
     for name, kinds, allowed in (
         ("name", str, None),
@@ -28,6 +33,7 @@ def declares(subject: Subject) -> None:
 
 
 def fits(subject: Subject) -> str:
+    """Fit on the tiny dataset and keep data, method and context on the subject; returns what was read, in words."""
     subject.data = subject.make()
     subject.targets = subject.data.train.target.copy()
     subject.method, subject.context = subject.fitted(subject.data, subject.data.validation)
@@ -35,6 +41,11 @@ def fits(subject: Subject) -> str:
 
 
 def stops(subject: Subject) -> None:
+    """Hold what the fit reported against `max_epochs`, and the targets against a copy made before it.
+
+    Raises:
+        Broken: more epochs than allowed, or targets changed in place.
+    """
     reported = len(subject.context.history)
     if reported > EPOCHS:
         raise Broken(
@@ -46,6 +57,12 @@ def stops(subject: Subject) -> None:
 
 
 def repeats_with_its_seed(subject: Subject) -> str:
+    """Fit twice more, once with the same seed and once with another; returns a remark where `seeded` could be False.
+
+    Raises:
+        Broken: one seed gives two predictions, or another seed matters although `seeded` is False.
+    """
+
     def predicted(seed: int) -> np.ndarray:
         method, _ = subject.fitted(subject.make(), subject.data.validation, seed)
         return method.predict(subject.data.test)
@@ -66,6 +83,11 @@ def repeats_with_its_seed(subject: Subject) -> str:
 
 
 def fits_alone(subject: Subject) -> None:
+    """Fit with None in place of a validation cohort.
+
+    Raises:
+        Broken: predictions that are not finite.
+    """
     method, _ = subject.fitted(subject.make(), None)
     if not np.isfinite(method.predict(subject.data.test)).all():
         raise Broken(

@@ -13,6 +13,12 @@ from .tiny import part_of
 
 
 def predicts(subject: Subject) -> None:
+    """Predict the test section and keep the prediction, float32 (spots, genes), on the subject.
+
+    Raises:
+        Broken: another type.
+        MethodError: another shape, or values that are not finite.
+    """
     values = subject.method.predict(subject.data.test)
     if not isinstance(values, np.ndarray) or values.dtype != np.float32:
         raise Broken(
@@ -22,6 +28,11 @@ def predicts(subject: Subject) -> None:
 
 
 def orders(subject: Subject) -> None:
+    """Correlate the mean prediction of each gene with its training mean; the tiny dataset's means lie far apart.
+
+    Raises:
+        Broken: they do not follow each other (r below 0.5).
+    """
     found = subject.prediction.mean(axis=0, dtype=np.float64)
     due = subject.targets.mean(axis=0, dtype=np.float64)
     if np.std(found) == 0 or np.corrcoef(found, due)[0, 1] < 0.5:
@@ -33,6 +44,11 @@ def orders(subject: Subject) -> None:
 
 
 def repeats(subject: Subject) -> None:
+    """Predict the same section again.
+
+    Raises:
+        Broken: the two predictions are not equal, bit by bit.
+    """
     again = subject.method.predict(subject.data.test)
     if not np.array_equal(again, subject.prediction):
         raise Broken(
@@ -42,6 +58,11 @@ def repeats(subject: Subject) -> None:
 
 
 def batches(subject: Subject) -> None:
+    """Predict three spots apart from the others, for methods of context "spot".
+
+    Raises:
+        Broken: they differ from the same three among all.
+    """
     rows = np.array([7, 0, 13])
     apart = gap(subject.method.predict(part_of(subject.data.test, rows)), subject.prediction[rows])
     if apart > CLOSE:
@@ -52,6 +73,11 @@ def batches(subject: Subject) -> None:
 
 
 def permutes(subject: Subject) -> None:
+    """Predict the spots in another order, for methods of context "section".
+
+    Raises:
+        Broken: a spot's prediction depends on its row.
+    """
     rows = np.random.default_rng(0).permutation(subject.data.test.n_spots)
     apart = gap(subject.method.predict(part_of(subject.data.test, rows)), subject.prediction[rows])
     if apart > CLOSE:
@@ -62,6 +88,11 @@ def permutes(subject: Subject) -> None:
 
 
 def survives(subject: Subject) -> None:
+    """Predict a section of one spot, then one of bare glass, where spreads and norms are 0.
+
+    Raises:
+        Broken: a row is missing or not finite.
+    """
     test = subject.data.test
     one = part_of(test, np.array([0]))
     glass = subject.data.store.holding("glass", np.full_like(subject.data.store.held[:1], 245))

@@ -10,6 +10,11 @@ from .subject import CLOSE, Broken, Subject, gap
 
 
 def saves(subject: Subject) -> None:
+    """Save the fitted method, load it and predict again.
+
+    Raises:
+        Broken: files other than JSON and safetensors, other genes, or other predictions.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         subject.method.save(path)

@@ -29,7 +29,8 @@ class Subject:
     """A method and its tiny data.
 
     Attributes:
-        method, context: fitted on `data`, once "fit runs" is tried. targets: of the training side, as they were before.
+        method, context: fitted on `data`, once "fit runs" is tried.
+        targets: of the training side, as they were before.
         prediction: float32 (spots, genes) of the test section, once "predict" is tried.
     """
 
@@ -43,6 +44,7 @@ class Subject:
 
     @property
     def inputs(self) -> Inputs:
+        """What the method declares to read with the parameters of its spec."""
         return self.spec.cls.inputs(self.spec.parameters)
 
     def make(self) -> TinyData:

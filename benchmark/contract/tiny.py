@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
-from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
+from ...datasets.cohort import Cohort, InputStore, MeasuredSection, SealedSection
 from ...errors import ConfigurationError
 from ...methods.method import Inputs
 from ..engine.inputs import out_of_reach
@@ -20,11 +21,12 @@ _LEVELS = np.linspace(0.3, 4.0, GENES)  # mean log1p counts, far enough apart th
 
 
 @dataclass
-class TinyStore:
+class TinyStore(InputStore):
     """Patches and features of one section, as a cell gives them; refuses what a method did not declare.
 
     Attributes:
-        held: its patches, uint8 (n, 224, 224, 3). read: what was asked for, in words; shared by the stores of a dataset.
+        held: its patches, uint8 (n, 224, 224, 3).
+        read: what was asked for, in words; shared by the stores of a dataset.
     """
 
     inputs: Inputs
@@ -32,6 +34,7 @@ class TinyStore:
     held: NDArray[np.uint8]
     read: set[str]
 
+    @override
     def patches(self, section: str) -> NDArray[np.uint8]:
         if not (self.inputs.patches or self.inputs.backbone):
             raise ConfigurationError(
@@ -40,6 +43,7 @@ class TinyStore:
         self.read.add("patches")
         return self._own(section, f"patches of section {section}")
 
+    @override
     def features(self, section: str, encoder: str) -> NDArray[np.float32]:
         if encoder not in self.inputs.encoders:
             raise ConfigurationError(

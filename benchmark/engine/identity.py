@@ -69,7 +69,8 @@ def identity_of(
     """All that decides the numbers of a method on a fold, JSON-able.
 
     Args:
-        by: of `trained_by` or `predicted_by`. spots: of the fold's sections, see `read_spots`.
+        by: of `trained_by` or `predicted_by`.
+        spots: of the fold's sections, see `read_spots`.
         under: the protocol that scores it; None for a fit, which nobody scores.
     """
     return {**by, **identity_on(dataset, fold, spots, target, under)}

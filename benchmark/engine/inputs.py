@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from ...datasets.cache import ArrayCache
+from ...datasets.cohort import InputStore
 from ...datasets.patches import open_patches
 from ...datasets.registry import Dataset
 from ...errors import MethodError
@@ -21,7 +23,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass
-class PreparedInputs:
+class PreparedInputs(InputStore):
     """Memory-mapped patches and features by section; holds no counts, so that a sealed section stays sealed."""
 
     opened_patches: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
@@ -34,9 +36,11 @@ class PreparedInputs:
             {key: values for key, values in self.opened_features.items() if key[0] == section},
         )
 
+    @override
     def patches(self, section: str) -> NDArray[np.uint8]:
         return self._find(self.opened_patches, section, f"patches of section {section}")
 
+    @override
     def features(self, section: str, encoder: str) -> NDArray[np.float32]:
         what = f"features of section {section} by encoder '{encoder or 'default'}'"
         return self._find(self.opened_features, (section, encoder), what)

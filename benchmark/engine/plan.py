@@ -115,14 +115,17 @@ class Plan:
 
     @property
     def dataset(self) -> Dataset:
+        """The dataset that every cell reads."""
         return self.ground.dataset
 
     @property
     def protocol(self) -> Protocol:
+        """The protocol with what the command line settled: sections, target, pooling."""
         return self.ground.settled.protocol
 
     @property
     def cache(self) -> Path:
+        """The folder of the array cache, handed to cells that run in other processes."""
         return self.ground.cache.root
 
     @property

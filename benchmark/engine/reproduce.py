@@ -32,8 +32,10 @@ class Reproduction:
     """What came of running a cell again.
 
     Attributes:
-        equal: same hash of predictions and same scores. within: every section's pcc_hvg, pcc_heg, pcc_all and mse within
-            `TOLERANCE`. largest: the largest of those differences. changed: what of the identity differs from the record's, in words.
+        equal: same hash of predictions and same scores.
+        within: every section's pcc_hvg, pcc_heg, pcc_all and mse within `TOLERANCE`.
+        largest: the largest of those differences.
+        changed: what of the identity differs from the record's, in words.
     """
 
     record: Record
@@ -55,7 +57,8 @@ def reproduce(
     """Run the cell of a folder again, in a temporary runs folder.
 
     Raises:
-        ConfigurationError: a folder without a record, a failed or external cell, or a fold that the data no longer have.
+        ConfigurationError: a folder without a record, a failed or external cell, or a fold that the data no longer
+            have.
     """
     path = folder if folder.is_file() else folder / "record.json"
     if not path.is_file():

@@ -22,10 +22,11 @@ class ResolvedMethod:
     """A method and its inputs.
 
     Attributes:
-        spec: the method with validated parameters. inputs: what it declares to read.
+        spec: the method with validated parameters.
+        inputs: what it declares to read.
         encoders: frozen encoders by the names that the method uses ("" is the run's).
-        backbone: the network that it trains itself, if any; its weights are fp32, the arithmetic is the cell's precision,
-            and its runtime is that of the training steps.
+        backbone: the network that it trains itself, if any; its weights are fp32, the arithmetic is the cell's
+            precision, and its runtime is that of the training steps.
     """
 
     spec: MethodSpec
@@ -54,6 +55,7 @@ class ResolvedMethod:
 
     @property
     def backbone_weights(self) -> Weights | None:
+        """Where the weights of a backbone that the method trains itself come from; None without one."""
         return None if self.backbone is None else self.backbone.weights
 
     def encoder_record(self) -> EncoderRecord | None:

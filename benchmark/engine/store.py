@@ -65,7 +65,8 @@ def write_cell(
     """Write a cell's folder under a temporary name, flush it to disk and rename it; returns the record as written.
 
     Raises:
-        QbenchError: the folder cannot be written (a full disk, no permission). Nothing half-written stays under its name.
+        QbenchError: the folder cannot be written (a full disk, no permission). Nothing half-written stays under its
+            name.
     """
     lock = FileLock(folder.parent / ".lock")  # a failed earlier try, or the same cell by a run beside this one
     try:

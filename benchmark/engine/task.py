@@ -47,4 +47,5 @@ class CellTask(BaseModel):
 
     @property
     def folder(self) -> Path:
+        """Where the cell's record, predictions and model are written, below `--out`."""
         return self.settings.out / self.protocol.folder / self.name

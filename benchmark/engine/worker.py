@@ -41,6 +41,7 @@ def run_apart(task: CellTask, event: Event) -> Record:
 
 
 def rebuild(payload: Mapping[str, Any]) -> QbenchError:
+    """The error that a cell's process sent, with its message and exit code; its class stays behind."""
     error = QbenchError(payload["message"])
     error.exit_code = payload["exit_code"]
     return error

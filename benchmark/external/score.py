@@ -58,14 +58,14 @@ def score_predictions(path: Path, name: str, scale: str, options: RunSettings) -
     """Score a file of predictions on every fold of the protocol and write its cells; returns records and notes.
 
     Args:
-        name: of the row in the leaderboard. scale: of the numbers: `log1p` (already in the target's space), `counts`,
-            or
-            `proportion` (per 10,000).
+        name: of the row in the leaderboard.
+        scale: of the numbers: `log1p` (already in the target's space), `counts`, or `proportion` (per 10,000).
         options: dataset, protocol, target, sections and `out`, as of a run.
 
     Raises:
         ConfigurationError: a name that is taken, or a scale that cannot be turned into the target.
-        DataError: predictions that are missing, named one by one. IntegrityError: see `settle_protocol`.
+        DataError: predictions that are missing, named one by one.
+        IntegrityError: see `settle_protocol`.
     """
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES)

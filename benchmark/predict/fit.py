@@ -58,7 +58,8 @@ def fit_model(
     """Fit `options.methods[0]` on all sections and write the model's folder; returns its record.
 
     Raises:
-        ConfigurationError: not exactly one method or seed, or a folder in the way. MethodError: the method failed.
+        ConfigurationError: not exactly one method or seed, or a folder in the way.
+        MethodError: the method failed.
     """
     if len(options.methods) != 1 or len(options.seeds) != 1:
         raise ConfigurationError(

@@ -26,7 +26,9 @@ class Points:
     """Places to predict, in the order of the output.
 
     Attributes:
-        names: (n,). pixel_xy: float64 (n, 2), centres in slide pixels. step: distance of neighbours, slide pixels.
+        names: (n,).
+        pixel_xy: float64 (n, 2), centres in slide pixels.
+        step: distance of neighbours, slide pixels.
         windows: int (n,), number of the window that each belongs to, from 0 without gaps.
     """
 

@@ -22,7 +22,8 @@ def check_genes(model: Path, genes: list[str]) -> None:
     """Whether a model predicts the genes that are to be drawn, asked before it predicts.
 
     Raises:
-        ConfigurationError: a gene that its panel does not have. DataError: no model.
+        ConfigurationError: a gene that its panel does not have.
+        DataError: no model.
     """
     names = read_fit(model).panel.genes
     for gene in genes:

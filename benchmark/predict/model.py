@@ -44,8 +44,10 @@ class FitRecord(BaseModel):
     """What `qbench fit` did.
 
     Attributes:
-        method: label with settings. origin: the package or file that brought it. profile, target: as in a run; weights
-            that were converted predict in whatever they were trained on, "as trained".
+        method: label with settings.
+        origin: the package or file that brought it.
+        profile, target: as in a run; weights that were converted predict in whatever they were trained on, "as
+            trained".
         train, validation: section -> patient; rule: how validation was chosen.
         native_microns: of the training sections' images, smallest, median and largest; empty where one is unknown.
         encoders: identity of each encoder by the name that the method uses ("" is the run's).
@@ -116,8 +118,9 @@ def load_model(folder: Path, weights: Mapping[str, Weights], device: str, runtim
     """Load a fitted model and find its encoders' weights.
 
     Raises:
-        DataError: no model there. MethodError: one of another version. ConfigurationError: encoder weights other than
-            those that the model was fitted with.
+        DataError: no model there.
+        MethodError: one of another version.
+        ConfigurationError: encoder weights other than those that the model was fitted with.
     """
     record = read_fit(folder)
     method = load_method(folder)

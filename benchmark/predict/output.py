@@ -71,7 +71,8 @@ def write_output(
     the plots of scanpy and squidpy. A store has this table, the overview as image `slide` and the spots as circles.
 
     Args:
-        about: what was done, kept in uns["qbench"]. window: edge of a patch in slide pixels.
+        about: what was done, kept in uns["qbench"].
+        window: edge of a patch in slide pixels.
     """
     diameter = float(min(window, points.step))
     table = _table(points, record, small, about, diameter)

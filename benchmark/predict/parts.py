@@ -28,6 +28,7 @@ class Parts:
             mark.write_text(json.dumps(identity), encoding="utf-8")
 
     def path(self, window: int) -> Path:
+        """The .npy file of one window's predictions."""
         return self.folder / f"window-{window:06d}.npy"
 
     def save(self, window: int, values: NDArray[np.float32]) -> None:
@@ -41,6 +42,7 @@ class Parts:
         return found
 
     def remove(self) -> None:
+        """Delete every part, once the output holds them all."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def blocks(self, points: Points, size: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:

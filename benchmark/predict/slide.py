@@ -68,8 +68,8 @@ def predict_slide(
 
     Raises:
         ConfigurationError: neither or both of grid and spots, an unknown scale, other encoder weights than the model's.
-        DataError: an unreadable image, no tissue, spots outside. MethodError: no model, or predictions that are not
-            finite.
+        DataError: an unreadable image, no tissue, spots outside.
+        MethodError: no model, or predictions that are not finite.
     """
     if (grid is None) == (spots is None):
         raise ConfigurationError("Say where to predict: give either --grid, for example 200um, or --spots CSV.")

@@ -32,8 +32,9 @@ class Metric:
     """A score of each gene of one section.
 
     Attributes:
-        name: of its figures. function: (truth, prediction), float64 (spots, genes) in target space, the prediction
-            clamped at 0 and unrounded, to float64 (genes,).
+        name: of its figures.
+        function: (truth, prediction), float64 (spots, genes) in target space, the prediction clamped at 0 and
+            unrounded, to float64 (genes,).
         origin: the package, with its version; part of a cell's identity.
     """
 

@@ -72,6 +72,7 @@ class Block:
 
     @property
     def title(self) -> str:
+        """The paper's table, and in brackets the reading that it is measured under, if it has several."""
         return f"{self.reported.title} ({self.reading.name})" if self.reading.name else self.reported.title
 
 

@@ -62,10 +62,12 @@ class Board:
             self._live.stop()
 
     def note(self, text: str) -> None:
+        """Print a line above the display; nothing when quiet."""
         if not self._quiet:
             self._console.print(text, markup=False, soft_wrap=True)
 
     def epoch(self, fold: str, number: int, epoch: int, figure: float | None) -> None:
+        """A trial trained an epoch; `figure` is its validation figure, None where the method reports none."""
         line = self._lines[fold, number]
         line.state, line.epoch, line.figure, line.changed = "training", epoch, figure, time.monotonic()
         if self._verbose and self._live is None:

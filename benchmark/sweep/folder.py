@@ -26,7 +26,8 @@ def sweep_folder(out: Path, start: str, identity: Mapping[str, Any], new: bool) 
     """The folder of the sweep with this identity, locked; made if there is none.
 
     Args:
-        out: the runs folder. start: of the folder's name: sweeps that only differ in identity share it.
+        out: the runs folder.
+        start: of the folder's name: sweeps that only differ in identity share it.
         new: begin afresh: trials of an earlier sweep of this identity are removed, others are left as they are.
 
     Raises:

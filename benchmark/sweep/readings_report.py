@@ -48,6 +48,7 @@ def write_readings(measured: Measured) -> None:
 
 
 def title(measured: Measured) -> str:
+    """Method, readings judged out of those that there are, and the table's protocol: the heading of every report."""
     table = measured.nested
     return f"{measured.multiverse.base.label}: {len(measured.judged)} of {measured.multiverse.size:,} readings · {table.title}"
 

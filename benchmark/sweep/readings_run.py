@@ -32,7 +32,8 @@ class Judged:
     """A combination of readings and how it did on the validation sides.
 
     Attributes:
-        number: as drawn, 0 is the method's own. label: the method that it makes.
+        number: as drawn, 0 is the method's own.
+        label: the method that it makes.
         figures: fold -> validation figure, smaller is better; folds in which its trial failed are absent.
         excess: mean over folds above the best combination of each fold; None where a fold is absent.
     """
@@ -72,9 +73,11 @@ class Measured:
     """Everything that the report needs.
 
     Attributes:
-        judged: all combinations, as drawn. chosen: the best on validation over all folds.
+        judged: all combinations, as drawn.
+        chosen: the best on validation over all folds.
         nested: the leaderboard of the default beside what each fold's own validation side would choose.
-        held: the claims under some combinations. table: the leaderboard of all rows that were measured for them.
+        held: the claims under some combinations.
+        table: the leaderboard of all rows that were measured for them.
     """
 
     folder: Path

@@ -16,6 +16,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune.stopper import Stopper
+from typing_extensions import override
 
 from ...errors import QbenchError
 from .actor import run_trial
@@ -41,11 +42,13 @@ class StopOnProblem(Stopper):
     def __init__(self) -> None:
         self.problem: Problem | None = None
 
+    @override
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         if "problem" in result:
             self.problem = Problem(result["problem"], result["exit_code"])
         return "problem" in result
 
+    @override
     def stop_all(self) -> bool:
         return self.problem is not None
 

@@ -46,6 +46,7 @@ class Searcher:
         return [(fold, number) for fold in self._plan.ground.settled.folds for number in range(len(self._sweep.points))]
 
     def pending(self) -> bool:
+        """Whether any trial of any fold has no stored result yet."""
         return any(read_result(self._folder(fold.name, number)) is None for fold, number in self._all())
 
     def results(self) -> list[TrialResult]:
@@ -85,6 +86,7 @@ class Searcher:
             self._views[fold.name] = write_view(self._views_folder / canonical_hash(fold.name)[:12], sides, inputs)
 
     def tasks(self, device: str, threads: int) -> list[TrialTask]:
+        """A task for each point on each fold, with the fold's inputs and panel; `threads` is of one trial."""
         plan, options = self._plan, self._sweep.options
         first = plan.cells[0].task
         return [

@@ -93,6 +93,7 @@ class Axis(BaseModel):
         )
 
     def contains(self, value: Any) -> bool:
+        """Whether a value is one of the choices, or lies between the ends, both included."""
         if self.choice is not None:
             return any(_same(value, choice) for choice in self.choice)
         low, high = self.ends
@@ -148,7 +149,8 @@ def read_space(base: MethodSpec, file: Path | None) -> Space:
     """The space in a file, or the one that comes with the method; checked against the method's parameters.
 
     Raises:
-        ConfigurationError: no space, an empty or contradictory one, another method's, or values that the method refuses.
+        ConfigurationError: no space, an empty or contradictory one, another method's, or values that the method
+            refuses.
     """
     if file is None:
         shipped = resources.files("qbench.configs").joinpath("sweeps", f"{base.name}.yaml")

@@ -29,8 +29,11 @@ class Times:
     """Seconds on the clock, of one search or summed over all commands that worked on a sweep.
 
     Attributes:
-        ray: until Ray was up. start: from then until the first trial trained. search: from then on.
-        training: inside `fit`, summed over trials. capacity: workers x `search`, what trials could use.
+        ray: until Ray was up.
+        start: from then until the first trial trained.
+        search: from then on.
+        training: inside `fit`, summed over trials.
+        capacity: workers x `search`, what trials could use.
     """
 
     ray: float = 0.0
@@ -68,9 +71,11 @@ class Sweep:
 
 
 def read_times(folder: Path) -> Times:
+    """The times that earlier calls of this sweep have left in its folder, zeros at first."""
     path = folder / "times.json"
     return Times(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Times()
 
 
 def write_times(folder: Path, times: Times) -> None:
+    """Keep the times as `times.json`, from which the next call goes on."""
     write_text(folder / "times.json", json.dumps(vars(times), indent=1))

@@ -53,10 +53,12 @@ class TrialTask(BaseModel):
 
     @property
     def name(self) -> str:
+        """Fold and number as they stand in paths, `A-003`."""
         return trial_name(self.fold, self.number)
 
 
 def trial_name(fold: str, number: int) -> str:
+    """The name of a trial in paths and on the board: the fold's, escaped, and three digits."""
     return f"{path_part(fold)}-{number:03d}"
 
 
@@ -65,7 +67,9 @@ class TrialResult(BaseModel):
 
     Attributes:
         validation_mse, validation_pcc: of unrounded predictions at the kept epoch; null where it failed.
-        epochs: trained. best_epoch: of the kept state; null where the method has no epochs. seconds: inside `fit`.
+        epochs: trained.
+        best_epoch: of the kept state; null where the method has no epochs.
+        seconds: inside `fit`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -125,10 +129,12 @@ def read_history(folder: Path) -> list[dict[str, float]]:
 
 
 def write_history(folder: Path, history: list[dict[str, float]]) -> None:
+    """Write all epochs of a trial at once, a JSON object a line."""
     write_text(folder / HISTORY, "".join(json.dumps(entry) + "\n" for entry in history))
 
 
 def append_history(folder: Path, entry: Mapping[str, float]) -> None:
+    """Add an epoch to a running trial's file, so that a stopped one still tells its best epoch."""
     with (folder / HISTORY).open("a", encoding="utf-8") as file:
         file.write(json.dumps(dict(entry)) + "\n")
 

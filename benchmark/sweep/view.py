@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import override
 
-from ...datasets.cohort import Cohort, MeasuredSection
+from ...datasets.cohort import Cohort, InputStore, MeasuredSection
 from ...datasets.target import TargetName
 from ..engine.inputs import PreparedInputs, out_of_reach
 
@@ -52,7 +53,7 @@ class FoldView(BaseModel):
 
 
 @dataclass
-class FileInputs:
+class FileInputs(InputStore):
     """Patches and features of one section of a view; knows no other section."""
 
     section: str
@@ -60,9 +61,11 @@ class FileInputs:
     feature_files: Mapping[str, Path]
     opened: dict[Path, NDArray[Any]] = field(default_factory=dict)
 
+    @override
     def patches(self, section: str) -> NDArray[np.uint8]:
         return self._open(section, self.patch_file, f"patches of section {section}")
 
+    @override
     def features(self, section: str, encoder: str) -> NDArray[np.float32]:
         what = f"features of section {section} by encoder '{encoder or 'default'}'"
         return self._open(section, self.feature_files.get(encoder), what)

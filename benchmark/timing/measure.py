@@ -36,6 +36,7 @@ class Row:
     limit_share: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
+        """The row as `bench --json` prints it."""
         return asdict(self)
 
 

@@ -36,7 +36,8 @@ def measure(pixel_xy: NDArray[np.float64], size: NDArray[np.float64], small: Ove
     """How spots lie on an image.
 
     Args:
-        pixel_xy: float64 (n, 2). size: (2,) width and height of the image; both in its pixels, as is `pitch`.
+        pixel_xy: float64 (n, 2).
+        size: (2,) width and height of the image; both in its pixels, as is `pitch`.
     """
     inside = ((pixel_xy >= 0) & (pixel_xy <= size)).all(axis=1)
     if not inside.any():

@@ -38,8 +38,10 @@ def to_symbols(
     """Names of genes as symbols where the file knows them, and notes.
 
     Args:
-        names: as the file states them. columns: text columns that describe the genes, by name.
-        wanted: the column that the card names, or None. where: for messages.
+        names: as the file states them.
+        columns: text columns that describe the genes, by name.
+        wanted: the column that the card names, or None.
+        where: for messages.
 
     Raises:
         DataError: a column that is not there, or Ensembl ids of which the file's columns give hardly any symbol.

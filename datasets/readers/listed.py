@@ -33,9 +33,10 @@ class Reader:
 
     Attributes:
         versions: of the code that reads the format, by name: raised when the same files would give other values.
-        tables: the files that hold counts and coordinates. image: the image, or None.
-        read: parses them into a `Section`; coordinates as stated, before any `pixel_scale`, and what was found said of their
-            microns per pixel in `scales`.
+        tables: the files that hold counts and coordinates.
+        image: the image, or None.
+        read: parses them into a `Section`; coordinates as stated, before any `pixel_scale`, and what was found said of
+            their microns per pixel in `scales`.
     """
 
     versions: Mapping[str, int]
@@ -58,7 +59,8 @@ def open_listed(card: DatasetCard, data_dir: Path | None, cache: ArrayCache, rea
     """Open the sections that a card lists; nothing is parsed.
 
     Raises:
-        ConfigurationError: a card without sections, or with two of one id. DataError: a file that is not there.
+        ConfigurationError: a card without sections, or with two of one id.
+        DataError: a file that is not there.
     """
     if not card.sections:
         raise ConfigurationError(

@@ -29,8 +29,8 @@ def place_spots(section: Section, image: Path | None, checked: bool) -> Section:
         checked: the card states `pixel_scale`, so that spots on glass or in a corner are meant.
 
     Raises:
-        DataError: no spots, positions that are not numbers, an image without coordinates, many spots outside it, or spots
-            that another scale or orientation would put on its tissue.
+        DataError: no spots, positions that are not numbers, an image without coordinates, many spots outside it, or
+            spots that another scale or orientation would put on its tissue.
     """
     where = f"Section {section.id}"
     if not section.n_spots:

@@ -31,7 +31,8 @@ def read_store(path: Path) -> Any:
     """The store, its images and points not yet read.
 
     Raises:
-        ConfigurationError: spatialdata is not installed. DataError: it cannot be read.
+        ConfigurationError: spatialdata is not installed.
+        DataError: it cannot be read.
     """
     try:
         import spatialdata

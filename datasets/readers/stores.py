@@ -39,8 +39,10 @@ class Sample:
     """One sample of a store.
 
     Attributes:
-        name: of the sample. tables: those that annotate its spots, by the edge of their bins in microns (None: Visium's
-            spots). regions: the shapes that each annotates. transcripts: the points of single molecules, or None.
+        name: of the sample.
+        tables: those that annotate its spots, by the edge of their bins in microns (None: Visium's spots).
+        regions: the shapes that each annotates.
+        transcripts: the points of single molecules, or None.
     """
 
     name: str

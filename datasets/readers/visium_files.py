@@ -34,8 +34,10 @@ class VisiumFiles:
     """What a sample is made of.
 
     Attributes:
-        matrix: the HDF5 file, or the three of matrix, features and barcodes. positions: of the spots, CSV or parquet.
-        factors: Space Ranger's scale factors. small: its image of about 2,000 pixels. None where they are not there.
+        matrix: the HDF5 file, or the three of matrix, features and barcodes.
+        positions: of the spots, CSV or parquet.
+        factors: Space Ranger's scale factors.
+        small: its image of about 2,000 pixels. None where they are not there.
     """
 
     matrix: tuple[Path, ...]

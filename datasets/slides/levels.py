@@ -87,6 +87,7 @@ def _area(series: Any) -> int:
 
 
 def size_of(page: Any) -> tuple[int, int]:
+    """(width, height) in pixels of a TIFF page."""
     return int(page.imagewidth), int(page.imagelength)
 
 
@@ -123,7 +124,8 @@ def check_tiles(level: Level, path: Path) -> None:
     """Hold a level's tiles against what can be read.
 
     Raises:
-        DataError: a compressed piece that is too large. ValueError: tiles without a size, or fewer than the level has.
+        DataError: a compressed piece that is too large.
+        ValueError: tiles without a size, or fewer than the level has.
     """
     width, height = level.tile
     if not (width > 0 and height > 0 and level.width > 0 and level.height > 0):

@@ -30,8 +30,10 @@ class TiffSlide:
     """A TIFF file that gives up regions of each of its levels.
 
     Attributes:
-        size: (width, height) of the full resolution, pixels. levels: sizes of all levels, the full one first.
-        scale: the microns per pixel that the file states, or None. notes: what the user should know of the file.
+        size: (width, height) of the full resolution, pixels.
+        levels: sizes of all levels, the full one first.
+        scale: the microns per pixel that the file states, or None.
+        notes: what the user should know of the file.
         parallel: whether regions may be read in several threads at once.
 
     Raises:

@@ -26,8 +26,10 @@ class VendorSlide:
     """A slide that OpenSlide opens; what the scanner left out reads as the slide's own background.
 
     Attributes:
-        size: (width, height) of the full resolution, pixels. levels: sizes of all levels, the full one first.
-        scale: the microns per pixel that the file states, or None. notes: what the user should know of the file.
+        size: (width, height) of the full resolution, pixels.
+        levels: sizes of all levels, the full one first.
+        scale: the microns per pixel that the file states, or None.
+        notes: what the user should know of the file.
         parallel: whether regions may be read in several threads at once.
 
     Raises:

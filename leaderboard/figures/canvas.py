@@ -54,6 +54,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def colour(index: int) -> str:
+    """The colour of the i-th thing drawn; after the last one they come again."""
     return COLOURS[index % len(COLOURS)]
 
 

@@ -23,6 +23,7 @@ class ProjectionHead(nn.Module):
         self.layer_norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Float (n, inputs) -> (n, width), normalised by the LayerNorm, not to unit length."""
         projected = self.projection(x)
         out: Tensor = self.layer_norm(projected + self.dropout(self.fc(self.gelu(projected))))
         return out
@@ -44,14 +45,17 @@ class BLEEPNetwork(nn.Module):
         self.spot_projection = ProjectionHead(genes, width, dropout)
 
     def embed_image(self, image: Tensor) -> Tensor:
+        """Features (n, feature_dim) or pixels (n, 3, h, w) -> (n, width)."""
         embedded: Tensor = self.image_projection(self.image_encoder(image))
         return embedded
 
     def embed_expression(self, expression: Tensor) -> Tensor:
+        """log1p expression (n, genes) -> (n, width)."""
         embedded: Tensor = self.spot_projection(expression)
         return embedded
 
     def forward(self, image: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (n, width) of both modalities, the image's first."""
         return self.embed_image(image), self.embed_expression(expression)
 
 

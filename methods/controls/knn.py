@@ -19,6 +19,8 @@ WITHOUT_VALIDATION = 50  # BLEEP's number
 
 
 class KnnParameters(Parameters):
+    """What the nearest neighbours leave open: how many are averaged."""
+
     k: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
         description="Neighbours averaged, at most the number of training spots; 'auto' takes the best on validation of "

@@ -45,6 +45,7 @@ class Depth(Oracle):
         self._slope: NDArray[np.float64] = centred @ (target - self._intercept) / max(float(centred @ centred), 1e-12)
         self._known: dict[str, NDArray[np.int64]] = {}
 
+    @override
     def reveal(self, test: Cohort) -> None:
         self._known = {s.id: s.library_size for s in test.sections if s.library_size is not None}
 
@@ -77,6 +78,7 @@ class PatientMean(Oracle):
         self.genes = train.genes
         self._means: dict[str, NDArray[np.float32]] = {}
 
+    @override
     def reveal(self, test: Cohort) -> None:
         patients = test.patients
         self._means = {

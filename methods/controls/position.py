@@ -28,6 +28,7 @@ class Coordinates(Ridge):
     def inputs(cls, parameters: Any) -> Inputs:
         return Inputs()
 
+    @override
     def read(self, source: Cohort | SealedSection) -> NDArray[np.float64]:
         return _by_section(source, cubic)
 
@@ -43,6 +44,7 @@ class Context(Ridge):
     def inputs(cls, parameters: Any) -> Inputs:
         return Inputs(encoders=("rgb",))
 
+    @override
     def read(self, source: Cohort | SealedSection) -> NDArray[np.float64]:
         def both(section: SealedSection) -> NDArray[np.float64]:
             values = np.concatenate([np.asarray(section.features("rgb"), dtype=np.float64), cubic(section)], axis=1)

@@ -19,6 +19,8 @@ WITHOUT_VALIDATION = 1e4  # the middle of what validation chooses on HER2ST for 
 
 
 class RidgeParameters(Parameters):
+    """What ridge leaves open: its penalty."""
+
     alpha: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
         description="Penalty on the squared weights of z-scored features, beside the sum over spots of squared errors; "

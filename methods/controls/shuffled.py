@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 class ShuffledParameters(Parameters):
+    """Which method's predictions are shuffled."""
+
     method: str = Field("ridge", description="The method to fit, by name, with its fast profile.")
 
 

@@ -23,8 +23,8 @@ class Agreement:
     Attributes:
         cosine: mean over patches of the cosine between the two; least: the smallest.
         z: root mean square difference of the z-scores, over their sd in fp32.
-        ridge: the same of ridge's predictions of the patches' colours, for the worst of the colours.
-            Both are of every other patch, after scaling and ridge were fitted on the rest; 0 for fewer than `ENOUGH` patches.
+        ridge: the same of ridge's predictions of the patches' colours, for the worst of the colours. Both are of every
+            other patch, after scaling and ridge were fitted on the rest; 0 for fewer than `ENOUGH` patches.
     """
 
     cosine: float

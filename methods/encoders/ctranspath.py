@@ -49,6 +49,7 @@ class ConvStem(nn.Module):
         self.norm = norm_layer(embed_dim) if norm_layer else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Float (b, 3, 224, 224) -> (b, 56, 56, 96): channels last, as Swin's stages take them."""
         return torch.as_tensor(self.norm(self.proj(x).permute(0, 2, 3, 1)))
 
 

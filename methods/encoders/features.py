@@ -43,7 +43,8 @@ def open_features(
 
     Args:
         patches: uint8 (n, size, size, 3), or a function that opens them, called only when they are needed.
-        patch_key: names the content of the patches. progress: called after each batch with (what, done, total).
+        patch_key: names the content of the patches.
+        progress: called after each batch with (what, done, total).
 
     Raises:
         ConfigurationError, DataError: see `build.build_network`.

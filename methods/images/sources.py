@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from typing_extensions import override
 
 from ...datasets.cohort import Cohort, RowView
 from ..scaling import Scaling, chunks
@@ -26,12 +27,14 @@ class ImageSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def prepare(self, rows: Tensor) -> Tensor: ...
+    def prepare(self, rows: Tensor) -> Tensor:
+        """What the host makes ready of the rows, int64 (b,), while the device works on the batch before."""
 
-    def ready(self, batch: Tensor, training: bool) -> Tensor: ...
+    def ready(self, batch: Tensor, training: bool) -> Tensor:
+        """The prepared batch on the device, as the network takes it; augmented in training."""
 
 
-class FeatureSource:
+class FeatureSource(ImageSource):
     """z-scored features, float32 (n, d), held on the device; `noise` is added in training."""
 
     forward_batch = 128
@@ -46,15 +49,17 @@ class FeatureSource:
     def __len__(self) -> int:
         return len(self._values)
 
+    @override
     def prepare(self, rows: Tensor) -> Tensor:
         return rows
 
+    @override
     def ready(self, batch: Tensor, training: bool) -> Tensor:
         values = self._values[batch.to(self._values.device)]
         return values + self._noise * torch.randn_like(values) if training and self._noise else values
 
 
-class PatchSource:
+class PatchSource(ImageSource):
     """Patches uint8 (n, h, w, 3), normalised to float32 (batch, 3, h, w) on the device, as (x / 255 - mean) / sd.
 
     With `augment`, each training patch is turned and mirrored at random into one of its eight symmetries.
@@ -77,10 +82,12 @@ class PatchSource:
     def __len__(self) -> int:
         return len(self._patches)
 
+    @override
     def prepare(self, rows: Tensor) -> Tensor:
         batch = torch.from_numpy(self._patches[rows.numpy()])
         return batch.pin_memory() if self._device.type == "cuda" else batch
 
+    @override
     def ready(self, batch: Tensor, training: bool) -> Tensor:
         x = batch.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
         if training and self._augment:

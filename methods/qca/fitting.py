@@ -35,6 +35,7 @@ class QCATraining:
         self._watching = True  # in the first batch of an epoch
 
     def prepare(self, rows: Tensor) -> Batch:
+        """The rows, int64 (b,), with what the source makes ready of them on the host."""
         return rows, self._source.prepare(rows)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:

@@ -24,7 +24,8 @@ class Aligned:
     """The alignment of a batch.
 
     Attributes:
-        loss: scalar, with gradient. entropy: of its targets, the least value that the loss can take.
+        loss: scalar, with gradient.
+        entropy: of its targets, the least value that the loss can take.
         active: share of the pairs of spots whose target differs from its own logits, the only ones with gradient.
     """
 

@@ -85,6 +85,7 @@ class QCANetwork(nn.Module):
         return levels[::-1]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Image input (n, ...) -> predicted log1p expression (n, genes), unrounded."""
         return self.decode(self.quantiser(self.image_features(x)).features)[0]
 
 
@@ -146,6 +147,7 @@ class Quantiser(nn.Module):
 
     @outside_autocast
     def forward(self, features: Tensor) -> Quantised:
+        """Float (n, width) -> the decoder's input and the codes behind it; in fp32 whatever the autocast."""
         z = self.code_space(features)
         codes, index, commitment = self.codes_of(z)
         return Quantised(self.up(codes), z, index, commitment)
@@ -156,8 +158,10 @@ class Quantised:
     """What the quantiser gives.
 
     Attributes:
-        features: the decoder's input, (n, latent). z: what was quantised, (n, dimensions). index: of each spot's code,
-            int64 (n,), None without codes. commitment: the codebook's own loss (vq), which training adds.
+        features: the decoder's input, (n, latent).
+        z: what was quantised, (n, dimensions).
+        index: of each spot's code, int64 (n,), None without codes.
+        commitment: the codebook's own loss (vq), which training adds.
     """
 
     features: Tensor

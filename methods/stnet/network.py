@@ -18,6 +18,7 @@ class STNetNetwork(nn.Module):
         self.classifier = nn.Linear(features, genes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalised pixels (n, 3, h, w) -> (n, genes), the last layer in fp32."""
         return in_full(self.classifier, self.backbone(x))
 
     def averaged(self, x: Tensor) -> Tensor:

@@ -84,6 +84,7 @@ def reading(what: str, path: object, remedy: str) -> Iterator[None]:
 
     Args:
         what: the file is to be: "scores".
+        path: the file, as the sentence names it.
         remedy: what to do, the last words of the sentence: "run the cell again".
 
     Raises:

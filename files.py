@@ -66,6 +66,7 @@ def written_folder(folder: Path, lock: AbstractContextManager[Any] | None = None
     """An empty folder that becomes `folder` when the block ends well; an earlier one of that name goes only then.
 
     Args:
+        folder: the name that it gets.
         lock: held while the names change, where others write the same folder.
     """
     temporary = _aside(folder)

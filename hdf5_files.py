@@ -26,7 +26,9 @@ def open_hdf5(path: Path, what: str, remedy: str) -> Iterator[h5py.File]:
     """An HDF5 file, open for reading; what fails while it is open is of the file, too.
 
     Args:
-        what: the file is to be, remedy: what to do where it is not; the words of a sentence.
+        path: the file.
+        what: the file is to be: "predictions".
+        remedy: what to do where it is not; the last words of the sentence.
 
     Raises:
         DataError: no HDF5, damaged, leading out of itself, or stating more than its bytes can hold.

@@ -28,6 +28,7 @@ def check_name(kind: str, name: str) -> str:
 
     Args:
         kind: of what, with its article: "a section".
+        name: as the user wrote it.
 
     Raises:
         ConfigurationError: it may not.
@@ -101,7 +102,7 @@ def name_of_part(part: str) -> str:
 
 
 def shown(text: str, keep: str = "\n") -> str:
-    """Text for a terminal: control characters and others that cannot be seen become \\x1b and the like, but for `keep`."""
+    r"""Text for a terminal: control characters and others that cannot be seen become \x1b and the like, but for `keep`."""
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 

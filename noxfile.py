@@ -37,7 +37,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy on the installed package, outside the root."""
+    """Types, by mypy, on the installed package, outside the root."""
     root = install(session)
     session.chdir(session.create_tmp())
     session.run("mypy", "--config-file", f"{root}/pyproject.toml", "-p", "qbench")

@@ -44,6 +44,7 @@ def read_yaml(path: Path | Traversable, what: str) -> Any:
     """The content of a YAML file: null, true and false, numbers, texts, lists and mappings of these, nothing else.
 
     Args:
+        path: of the file, or a card inside the package.
         what: the file is to be, as a sentence names it: "a dataset's card".
 
     Raises:
@@ -82,6 +83,8 @@ def checked(model: type[Model], values: Any, place: Callable[[tuple[int | str, .
     """Values as a model.
 
     Args:
+        model: a pydantic model that is closed to unknown names.
+        values: as `read_yaml` gives them.
         place: what a sentence calls the value at a location: "--target", "mine.yaml, sections.0.id".
         hint: where to look, the last words of the sentence: "docs/own-data.md".
 

@@ -36,6 +36,7 @@ def load_section(dataset: Where, section: str, data_dir: Where | None = None) ->
 
     Args:
         dataset: a name, or the path of a card of your own.
+        section: its name, "C4"; `qbench info her2st` lists them.
         data_dir: folder of its files; else the card's own folder, else QBENCH_DATA.
 
     Raises:
@@ -68,8 +69,8 @@ def _takes_settings(function: Callable[..., DataFrame]) -> Callable[..., DataFra
     return function
 
 
-@_takes_settings
-def run(methods: str | Sequence[str], dataset: Where = "demo", *, quiet: bool = True, **settings: Any) -> DataFrame:
+@_takes_settings  # which writes the arguments into the docstring
+def run(methods: str | Sequence[str], dataset: Where = "demo", *, quiet: bool = True, **settings: Any) -> DataFrame:  # noqa: D417
     """Run methods under a protocol and return the leaderboard: a line a row, `pcc_hvg` and the like as columns.
 
     Spreads stand in columns of their own (`pcc_hvg_sd_patients`, `pcc_hvg_sd_seeds`); `rank` is empty for oracles and
@@ -80,7 +81,9 @@ def run(methods: str | Sequence[str], dataset: Where = "demo", *, quiet: bool = 
         quiet: Say only what goes wrong.
 
     Raises:
-        ConfigurationError: an unknown name or option. IntegrityError: a leak. DataError: files missing or damaged.
+        ConfigurationError: an unknown name or option.
+        IntegrityError: a leak.
+        DataError: files missing or damaged.
     """
     import pandas as pd
 
@@ -124,11 +127,14 @@ def predict(
     """Predict a slide with a model that `qbench fit` wrote.
 
     Args:
-        grid: distance of the points, "200um" or "290px"; or `spots`: CSV with columns spot, x, y in pixels of the
-            image.
+        model: the folder that `fit` or `convert` wrote, or the folder `model` of a cell.
+        image: a slide, in any format that a section's image may have.
+        grid: distance of the points, "200um" or "290px"; give either this or `spots`.
+        spots: CSV with columns spot, x, y in pixels of the image.
         microns_per_pixel: of the image, where its file does not state it.
         output: `.h5ad` to keep; what a killed call had done is taken up there. Not kept where it is None.
         encoder_weights: as of --encoder-weights, "NAME=FILE".
+        device: "auto", "cpu" or "cuda".
 
     Returns:
         X: predicted log1p values, float32 (points, genes); layers["counts"]: int64, for the target counts;

@@ -28,7 +28,10 @@ def write_dataset_card(
     """Write the card of the sections in `folder` to `to`; returns its sections.
 
     Args:
+        folder: of the files; the card names it relative to itself.
         form: h5ad, hest, tables or visium; found out where it is None.
+        name: of the dataset.
+        to: the card, YAML.
         patients: CSV with columns section and patient.
         layer: where raw counts lie in `.h5ad` files.
         bin_edge: "8um", of the bins of Visium HD, or that Xenium is binned to.
@@ -75,7 +78,7 @@ def write_dataset_card(
 
 
 def read_patients(path: Path) -> dict[str, str | None]:
-    """section -> patient, from a CSV with these two columns; None where a cell names nobody.
+    """By section its patient, from a CSV with these two columns; None where a cell names nobody.
 
     Raises:
         DataError: columns that are not there, or a section twice.

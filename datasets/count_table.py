@@ -39,10 +39,10 @@ class CountTable:
 
 
 def read_count_table(path: Path, separator: bytes = b"\t") -> CountTable:
-    """Read a table whose header holds the genes; its first cell, above the spot names, may be empty or, as R writes it,
-    missing.
+    """Read a table whose header holds the genes.
 
-    Whole numbers may be written as 2.0 or 1e+05. Quotes around a cell are dropped; none may hold the separator.
+    The header's first cell, above the spot names, may be empty or, as R writes it, missing. Whole numbers may be written
+    as 2.0 or 1e+05. Quotes around a cell are dropped; none may hold the separator.
 
     Raises:
         DataError: a damaged file, rows of different length, a cell that is not a whole non-negative number, a spot or

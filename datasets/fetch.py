@@ -27,8 +27,11 @@ def fetch(
     """Fetch the files of a dataset into `to`.
 
     Args:
+        card: whose sources are tried.
+        to: the folder of the files; what it holds already is hashed, not fetched again.
         source: a name of `card.sources`; the first by default.
         passwords: of encrypted archives, by the card's names.
+        progress: called with what is fetched, bytes done and bytes in all.
         sections: those wanted, of a source whose files are by section; all where none is named.
 
     Raises:

@@ -29,6 +29,11 @@ def fetch_archives(
     """Fetch archives, unpack them into the folder and remove them.
 
     Args:
+        archives: where each is, its checksum, and where its members go.
+        to: the dataset's folder.
+        record: of what was fetched, brought up to date after each archive.
+        out: takes the names of new and kept files.
+        progress: called with what is fetched, bytes done and bytes in all.
         passwords: of encrypted archives, by the card's names.
         hint: where they are published, for messages.
         headers: sent along with each request.

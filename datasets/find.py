@@ -38,6 +38,8 @@ def find_sections(form: str, folder: Path, bin_um: float | None) -> list[dict[st
     """The sections of a format in a folder, as a card lists them; none where there is nothing of that format.
 
     Args:
+        form: one of `FORMS`.
+        folder: looked through as the format's own tools lay it out.
         bin_um: edge of the bins that are read, in microns; None for the usual one.
 
     Raises:

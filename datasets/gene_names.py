@@ -29,7 +29,7 @@ def check_gene_names(dataset: Dataset, sections: Iterable[str], cache: ArrayCach
 
 
 def missing_genes(dataset: Dataset, sections: Iterable[str], genes: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """section -> those of the genes, in their order, that its file does not have and that read 0 there.
+    """By section those of the genes, in their order, that its file does not have and that read 0 there.
 
     Raises:
         DataError: a section that has none of them.

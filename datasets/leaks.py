@@ -108,7 +108,9 @@ def check_leaks(dataset: Dataset, folds: Sequence[Fold], by_patient: bool, cache
 
     Args:
         dataset: whose sections the folds are made of; its spots are compared by their counts.
+        folds: all of the protocol's.
         by_patient: whether the protocol promises that no patient stands on two sides.
+        cache: where the hashes of the spots are kept.
 
     Raises:
         IntegrityError: a spot or a patient on two sides of a fold, or the same spots under two patients.

@@ -123,7 +123,8 @@ def lattice(
     that are not finite are left out of the fit. The fit is affine, so the array may lie turned or mirrored.
 
     Args:
-        column, row: (n,).
+        column: float64 (n,), of each spot on the array.
+        row: float64 (n,).
         pixel_xy: (n, 2) or None.
         square: what is known of the geometry, if anything.
     """
@@ -184,6 +185,7 @@ def from_factors(factors: Mapping[str, Any], pitch: float | None, where: str) ->
     Args:
         factors: of scalefactors_json.json or `uns["spatial"][library]["scalefactors"]`.
         pitch: of the array, in microns, where known: what a spot's width may mean depends on it.
+        where: the file, for messages.
 
     Raises:
         DataError: a factor that is no positive number.

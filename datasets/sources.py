@@ -32,13 +32,13 @@ class RepositorySource(_Part):
 
 
 class Archive(_Part):
-    """A zip or tar file, and where its members go.
+    r"""A zip or tar file, and where its members go.
 
     Attributes:
         url: of the file.
         sha256: where it is known beforehand.
         password: name of the password that opens it; given on the command line or in the environment, never kept here.
-        place: regular expression over a member's path -> its path in the data folder, groups as \\1; the first match
+        place: regular expression over a member's path -> its path in the data folder, groups as \1; the first match
             wins, members that match none are left out; a gzipped member whose place does not end in .gz is unpacked.
     """
 

@@ -47,8 +47,13 @@ class Stain:
 
 @dataclass(frozen=True)
 class Textures:
-    """Periodic square tiles, float32 (512, 512): `fibres` and `grain` of mean 0 and sd 1; `cell` is the distance to the
-    nearest wall of a foam of round cells, in pixels."""
+    """Periodic square tiles, float32 (512, 512) each.
+
+    Attributes:
+        fibres: long-grained noise of mean 0 and sd 1.
+        grain: fine noise of mean 0 and sd 1.
+        cell: distance to the nearest wall of a foam of round cells, in pixels.
+    """
 
     fibres: Floats
     grain: Floats

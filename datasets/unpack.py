@@ -41,10 +41,12 @@ def is_archive(path: Path) -> bool:
 def unpack(
     archive: Path, to: Path, place: Mapping[str, str], password: str | None = None, hint: str = ""
 ) -> list[Path]:
-    """Unpack members into the empty folder `to`; returns their paths relative to it, sorted.
+    r"""Unpack members into the empty folder `to`; returns their paths relative to it, sorted.
 
     Args:
-        place: regular expression over a member's path -> its new path, groups as \\1; others are left out. A member
+        archive: a zip (AES-encrypted or not) or tar file.
+        to: where the members go.
+        place: regular expression over a member's path -> its new path, groups as \1; others are left out. A member
             `.gz` whose new path does not end so is unpacked, too.
         password: of an encrypted archive.
         hint: where passwords are published, for messages.

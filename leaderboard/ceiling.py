@@ -77,6 +77,8 @@ def gene_ceilings(
         counts: (n, genes).
         library_size: (n,) over all genes, of which the panel is a part.
         target: "counts" or "proportion"; each half goes through it with its own library size.
+        splits: over how many random halvings r is averaged.
+        seed: of the halvings.
     """
     rng = np.random.default_rng(seed)
     spot, gene = np.nonzero(counts)

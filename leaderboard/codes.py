@@ -11,6 +11,6 @@ CODE_COUNTS = "code_counts"  # the diagnostic: training spots of each code in us
 
 
 def perplexity(counts: NDArray[Any]) -> float:
-    """exp of the entropy of code usage: the number of codes, if all in use were used alike."""
+    """Exponential of the entropy of code usage: the number of codes, if all in use were used alike."""
     share = counts[counts > 0] / counts.sum()
     return float(np.exp(-(share * np.log(share)).sum()))

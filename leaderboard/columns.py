@@ -135,12 +135,12 @@ def _statistics(table: Table) -> list[Column]:
 
 
 def interval(ends: tuple[float, float] | None) -> str:
-    """ "low..high", or the absent sign."""
+    """Both ends as "low..high", or the absent sign."""
     return ABSENT if ends is None else f"{number(ends[0])}..{number(ends[1])}"
 
 
 def ranks(ends: tuple[int, int] | None) -> str:
-    """ "low–high", one number where they are the same, or the absent sign."""
+    """Both ends as "low–high", one number where they are the same, or the absent sign."""
     if ends is None:
         return ABSENT
     return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}–{ends[1]}"

@@ -27,7 +27,7 @@ _SPECIAL = {
 
 
 def tables_latex(tables: Sequence[Table], detail: bool = False) -> str:
-    """A table environment each; needs \\usepackage{booktabs}."""
+    """A table environment each; needs LaTeX's package booktabs."""
     return "\n".join(_table(table, block) for table in tables for block in blocks(table, detail))
 
 

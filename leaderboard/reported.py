@@ -118,8 +118,10 @@ def read_reported(folder: Path = _FOLDER) -> list[Reported]:
 
 
 def fitting(table: Table, reported: Sequence[Reported]) -> list[Reported]:
-    """The reported tables that stand beside a measured one that does not leak: same dataset and target first, then those
-    of other protocols, which name what is other (`heading`)."""
+    """The reported tables that stand beside a measured one; none beside one that leaks.
+
+    Those of the same dataset and target come first, then those of other protocols, which name what is other (`heading`).
+    """
     protocol = table.protocol
     if protocol.leaky or protocol.simulated:
         return []

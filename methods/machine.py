@@ -49,7 +49,7 @@ def cpu_has_bf16() -> bool:
 
 @cache
 def resolve_device(device: str = "auto") -> str:
-    """ "cpu" or "cuda"; "auto" is cuda where torch can use it. torch is imported only where an NVIDIA driver is found.
+    """The device, "cpu" or "cuda"; "auto" is cuda where torch can use it. torch is imported only where an NVIDIA driver is found.
 
     Raises:
         ConfigurationError: an unknown device, or cuda asked for where there is none.

@@ -13,7 +13,8 @@ def validation_scores(prediction: NDArray[Any], target: NDArray[Any], boundaries
     """MSE over spots and genes, and the mean over genes, then sections, of the Pearson correlation inside a section.
 
     Args:
-        prediction, target: (N, genes), target space (log1p), unrounded.
+        prediction: (N, genes), target space (log1p), unrounded.
+        target: (N, genes).
         boundaries: (sections + 1,), where each section's rows start, and N.
 
     A gene that is constant on either side (sd <= 1e-6 * (1 + |mean|)) counts 0, as in the scores.

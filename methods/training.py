@@ -91,6 +91,8 @@ def run(
         network: on the context's device.
         n: number of rows that are shuffled and cut into batches.
         loss: from a batch to a scalar that is a mean over it, and figures to average over the epoch.
+        parameters: batch size, learning rate, optimiser, epochs and patience.
+        context: device, precision, seed and bound on epochs; takes the report of each epoch.
         validate: `validation_scores` of the network as it is, called in evaluation mode without gradients; or None.
         prepare: from row numbers, int64 (batch,) on the host, to what `loss` gets; runs in a thread, one batch ahead.
         monitor: further figures at the end of an epoch, in evaluation mode without gradients.

@@ -80,7 +80,7 @@ def _fold_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[st
 
 
 def _places(fold: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """section -> side -> part."""
+    """By section and side the part of the section that stands there."""
     found: dict[str, dict[str, Any]] = {}
     for side in SIDES:
         for section, part in fold[side].items():

@@ -29,6 +29,8 @@ def predict(method: Method, section: SealedSection, clamped: bool = True) -> NDA
     """Float32 (spots, genes) in target space, unrounded; of a measured section the method sees no target.
 
     Args:
+        method: fitted.
+        section: sealed, or measured; then it is sealed first.
         clamped: not below 0, as predictions are scored and stored; selection judges what the method says itself.
 
     Raises:

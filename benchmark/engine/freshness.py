@@ -22,10 +22,10 @@ _OTHERWISE = {"protocol", "fold", "reader", "metrics", "tuned"}
 
 
 def outdated(record: Record) -> list[str]:
-    """What today's code says otherwise than a record's identity, a phrase each: versions of method, encoder, patches,
-    scaling, panel, target, scores and the other rules, default parameters, weights, and what an identity holds at all.
+    """What today's code says otherwise than a record's identity, a phrase each.
 
-    The runtime of an encoder is left out: which are installed differs by machine.
+    That is: versions of method, encoder, patches, scaling, panel, target, scores and the other rules, default parameters,
+    weights, and what an identity holds at all. The runtime of an encoder is left out: which are installed differs by machine.
 
     Raises:
         ConfigurationError: a method, encoder or dataset that does not exist any more.

@@ -70,7 +70,10 @@ def identity_of(
 
     Args:
         by: of `trained_by` or `predicted_by`.
+        dataset: whose readers and cards the sections come from.
+        fold: its sections, or parts of them, on each side.
         spots: of the fold's sections, see `read_spots`.
+        target: "counts" or "proportion".
         under: the protocol that scores it; None for a fit, which nobody scores.
     """
     return {**by, **identity_on(dataset, fold, spots, target, under)}

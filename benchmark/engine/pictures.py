@@ -82,6 +82,7 @@ def spatial_entry(
     """What `uns["spatial"]` holds of a section, in the form of scanpy and squidpy.
 
     Args:
+        picture: the section's image made small, or None.
         spot_diameter: in pixels of the full-resolution image; half the spots' pitch where it is not known.
         pixel_xy: float64 (n, 2), centres of the spots in those pixels.
     """

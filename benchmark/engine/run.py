@@ -53,7 +53,7 @@ def _run_cells(plan: Plan, pending: list[PlannedCell], reporter: Reporter) -> di
 
 
 def genes_missing(records: Iterable[Record]) -> dict[str, set[str]]:
-    """section -> panel genes of any of the records that its file does not have."""
+    """By section the panel genes of any of the records that its file does not have."""
     missing: dict[str, set[str]] = {}
     for record in records:
         for section, genes in record.genes_missing.items():

@@ -1,5 +1,4 @@
-"""`qbench score`: predictions made elsewhere, under the same folds, panels and scores; their rows are marked "
-"external."""
+"""`qbench score`: predictions made elsewhere, under the same folds, panels and scores; their rows are marked external."""
 
 from __future__ import annotations
 
@@ -58,6 +57,7 @@ def score_predictions(path: Path, name: str, scale: str, options: RunSettings) -
     """Score a file of predictions on every fold of the protocol and write its cells; returns records and notes.
 
     Args:
+        path: `.h5ad`, `.csv`, `.csv.gz`, `.tsv` or `.parquet`, see `read_predictions`.
         name: of the row in the leaderboard.
         scale: of the numbers: `log1p` (already in the target's space), `counts`, or `proportion` (per 10,000).
         options: dataset, protocol, target, sections and `out`, as of a run.
@@ -108,7 +108,7 @@ def score_predictions(path: Path, name: str, scale: str, options: RunSettings) -
 def _matrices(
     found: dict[str, ExternalSection], dataset: Dataset, fold: Fold, panel: GenePanel, scale: str, path: Path
 ) -> dict[str, NDArray[np.float64]]:
-    """section -> predictions in target space, float64 (spots, panel genes)."""
+    """By section the predictions in target space, float64 (spots, panel genes)."""
     out = {}
     for part in fold.test:
         section = dataset.load(part.section)

@@ -54,11 +54,10 @@ class ExternalSection:
 
 
 def read_predictions(path: Path) -> dict[str, ExternalSection]:
-    """section -> its predictions, from `.h5ad`, `.csv`, `.csv.gz`, `.tsv` or `.parquet`.
+    """By section its predictions, from `.h5ad`, `.csv`, `.csv.gz`, `.tsv` or `.parquet`.
 
     An `.h5ad` holds X (spots, genes) and obs["section"], with obs["spot"] or names "SECTION_SPOT"; a table has the
-    columns
-    section, spot, gene, prediction.
+    columns section, spot, gene, prediction.
 
     Raises:
         DataError: another kind of file, columns that are missing, or a pair that appears twice.

@@ -19,7 +19,9 @@ def convert_model(name: str, source: Path, genes: Path, to: Path, microns_per_pi
     """Write the folder of a model from a public state dict; returns its record.
 
     Args:
-        name, source, genes: see `methods.convert.convert`.
+        name: whose state dict it is: "stnet", "histogene" or "bleep".
+        source: the file of the state dict.
+        genes: file of the genes in the order of the outputs; see `methods.convert.convert`.
         to: the model's folder.
         microns_per_pixel: of the images that it was trained on; None where it is not known.
 

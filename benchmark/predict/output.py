@@ -71,6 +71,12 @@ def write_output(
     the plots of scanpy and squidpy. A store has this table, the overview as image `slide` and the spots as circles.
 
     Args:
+        output: the file or store to write, whole or not at all.
+        form: "h5ad" or "zarr".
+        parts: the predictions of all windows; removed in the end.
+        points: names and places, in the order of the output.
+        record: of the model: panel and target.
+        small: the slide made small.
         about: what was done, kept in uns["qbench"].
         window: edge of a patch in slide pixels.
     """

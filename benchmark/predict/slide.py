@@ -1,5 +1,4 @@
-"""Predict a slide with a fitted model: tissue first, then windows of points, each read, encoded and predicted in "
-"turn."""
+"""Predict a slide with a fitted model: tissue first, then windows of points, read, encoded and predicted in turn."""
 
 from __future__ import annotations
 
@@ -57,14 +56,21 @@ def predict_slide(
 ) -> Predicted:
     """Predict the genes of a model's panel over an image and write them to `output`, an `.h5ad` or a SpatialData store.
 
+    Memory: one window of points (40 x 40), the kept tiles and the overview, whatever the slide's size; a JPEG or PNG is
+    decoded whole. A killed run goes on with the windows that it had not finished.
+
     Args:
-        grid: distance of points, "200um" or "290px"; or `spots`: CSV with columns spot, x, y in pixels of the image.
+        model: the folder of a fitted model.
+        image: the slide.
+        output: where to write.
+        grid: distance of points, "200um" or "290px"; give either this or `spots`.
+        spots: CSV with columns spot, x, y in pixels of the image.
         microns_per_pixel: of the image; else what its file states. Never guessed.
         weights: of encoders, where the model was fitted with other than the default ones.
-
-    Memory: one window of points (40 x 40), the kept tiles and the overview, whatever the slide's size; a JPEG or PNG
-        is decoded
-    whole. A killed run goes on with the windows it had not finished.
+        device: "auto", "cpu" or "cuda".
+        runtime: what computes the features, see `machine.choose_runtime`.
+        progress: called with (what, done, total).
+        form: "h5ad" or "zarr".
 
     Raises:
         ConfigurationError: neither or both of grid and spots, an unknown scale, other encoder weights than the model's.

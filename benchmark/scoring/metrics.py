@@ -67,7 +67,8 @@ def gene_scores(
     """Every per-gene score of some spots taken together.
 
     Args:
-        truth, prediction: (n, genes), target space; the prediction clamped at 0 and unrounded.
+        truth: float32 (n, genes), target space.
+        prediction: float32 (n, genes), target space, clamped at 0 and unrounded.
         target: for `counts` the headline figures are of predictions rounded in count space.
         library_size: (n,) total UMI of each spot.
 

@@ -28,6 +28,7 @@ def sweep_folder(out: Path, start: str, identity: Mapping[str, Any], new: bool) 
     Args:
         out: the runs folder.
         start: of the folder's name: sweeps that only differ in identity share it.
+        identity: all that decides the sweep's trials; its hash ends the folder's name.
         new: begin afresh: trials of an earlier sweep of this identity are removed, others are left as they are.
 
     Raises:

@@ -72,7 +72,12 @@ def array_section(
     """The spots of a table of counts that have a place; the others lie beside the tissue.
 
     Args:
-        pitch_microns, spot_microns: distance of neighbours and width of a spot, from which the scale comes.
+        entry: of the dataset's card: name, patient, image.
+        table: counts of all spots of the array.
+        places: spot -> where it lies on the array and in the image.
+        pitch_microns: distance of neighbours, from which the scale comes.
+        spot_microns: width of a spot.
+        labels: spot -> a pathologist's word for it.
 
     Raises:
         DataError: none has a place.

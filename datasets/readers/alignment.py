@@ -38,6 +38,8 @@ def measure(pixel_xy: NDArray[np.float64], size: NDArray[np.float64], small: Ove
     Args:
         pixel_xy: float64 (n, 2).
         size: (2,) width and height of the image; both in its pixels, as is `pitch`.
+        small: the image made small, with its tissue.
+        pitch: distance of neighbouring spots, pixels.
     """
     inside = ((pixel_xy >= 0) & (pixel_xy <= size)).all(axis=1)
     if not inside.any():

@@ -114,8 +114,7 @@ def _without_numbers(symbols: tuple[str, ...]) -> tuple[str, ...]:
 def add_up_duplicates(
     counts: sparse.csr_matrix, symbols: tuple[str, ...]
 ) -> tuple[sparse.csr_matrix, tuple[str, ...], tuple[str, ...]]:
-    """Columns of one symbol added up (10x annotations name some symbols for several Ensembl ids); counts, symbols, "
-    "notes."""
+    """Counts, symbols and notes, with the columns of one symbol added up: 10x names some for several Ensembl ids."""
     twice = [name for name, times in Counter(symbols).items() if times > 1]
     if not twice:
         return counts, symbols, ()

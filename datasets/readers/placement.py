@@ -26,6 +26,8 @@ def place_spots(section: Section, image: Path | None, checked: bool) -> Section:
     """Hold the spots against the image: its size, and where its tissue is. A few outside are left out, with a note.
 
     Args:
+        section: as read, before anything was left out.
+        image: its file; None where there is none, and nothing to hold the spots against.
         checked: the card states `pixel_scale`, so that spots on glass or in a corner are meant.
 
     Raises:

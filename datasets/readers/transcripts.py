@@ -30,7 +30,9 @@ def count_in_bins(points: Any, edge: float, genes: list[str] | None, where: str)
 
     Args:
         points: a dask table with x, y (microns), feature_name and, if known, qv; read part by part.
+        edge: of a bin, microns.
         genes: which names are genes; without it, those that are not called as a control is.
+        where: the file, for messages.
 
     Raises:
         DataError: positions that are not numbers, or no transcript of a gene.

@@ -1,5 +1,7 @@
-"""Slides of scanners' own formats, through OpenSlide: Aperio SVS, Hamamatsu NDPI and VMS, 3DHISTECH MRXS, Leica SCN, Ventana
-BIF, Philips TIFF, Trestle, Sakura and DICOM."""
+"""Slides of scanners' own formats, through OpenSlide.
+
+Aperio SVS, Hamamatsu NDPI and VMS, 3DHISTECH MRXS, Leica SCN, Ventana BIF, Philips TIFF, Trestle, Sakura and DICOM.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def ablations(table: Table) -> dict[str, Figure]:
 
 
 def sweeps(table: Table) -> dict[str, Figure]:
-    """ "method-parameter" -> a figure against a numeric parameter, for three values or more, all else at its default."""
+    """By "method-parameter" a figure against a numeric parameter, for three values or more, all else at its default."""
     out = {}
     for name, rows in _families(table).items():
         for parameter in sorted({key for row in rows for key in row.settings}):

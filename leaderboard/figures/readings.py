@@ -30,6 +30,7 @@ def draw_readings(effects: Sequence[Sequence[Cell]], claims: Sequence[Sequence[C
     Args:
         effects: rows of squares, of different lengths; value >= 0, smaller is better.
         claims: rows of squares under the same columns; value the share of patients that agree, 0 to 1. May be empty.
+        title: above both; see `sweep.readings_report.title`.
     """
     widest = max(len(row) for row in effects)
     columns = len(claims[0]) if claims else 0

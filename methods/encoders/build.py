@@ -23,6 +23,7 @@ def build_network(name: str, weights: Weights, *, seed: int = 0, image_size: int
     Args:
         name: as in `registry.resolve`.
         weights: its `EncoderSpec.weights`: a file, or "random" (drawn with `seed`).
+        seed: of random weights; without effect otherwise.
         image_size: edge of the patches in pixels, for networks with position tables; the encoder's own if None.
 
     Raises:

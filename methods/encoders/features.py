@@ -42,8 +42,10 @@ def open_features(
     """float32 (n, d) features of one section, memory-mapped from the cache, encoded first if they are not there.
 
     Args:
+        spec: the encoder, with its weights' sha256 and its runtime, which name the entry.
         patches: uint8 (n, size, size, 3), or a function that opens them, called only when they are needed.
         patch_key: names the content of the patches.
+        cache: where features are kept.
         progress: called after each batch with (what, done, total).
 
     Raises:

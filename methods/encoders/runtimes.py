@@ -35,6 +35,7 @@ class Rgb:
     batch = 32
 
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Means and standard deviations of red, green and blue: uint8 (b, size, size, 3) -> float32 (b, 6)."""
         return encode_rgb(patches)
 
 

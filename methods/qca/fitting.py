@@ -39,7 +39,7 @@ class QCATraining:
         return rows, self._source.prepare(rows)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """align + recon, equally weighted, as the paper states; figures for the log."""
+        """Alignment plus reconstruction, equally weighted, as the paper states; figures for the log."""
         p, network = self._p, self._network
         rows, images = batch
         expression = self._target[rows.to(self._target.device)]

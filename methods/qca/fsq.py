@@ -58,7 +58,7 @@ class FSQ(nn.Module):
 
     @outside_autocast
     def bounded(self, z: Tensor) -> Tensor:
-        """tanh of each dimension as it is before the levels, in (-1, 1): near its ends the gradient vanishes."""
+        """The tanh of each dimension as it is before the levels, in (-1, 1): near its ends the gradient vanishes."""
         return torch.tanh(z + self._shift)
 
     @outside_autocast

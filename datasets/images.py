@@ -33,15 +33,7 @@ _RGB = "convert it, for example with 'vips icc_transform {name} {stem}-rgb.png s
 
 
 class Image(Protocol):
-    """An image that gives up regions.
-
-    Attributes:
-        size: (width, height) in pixels.
-        levels: sizes of all its resolutions, the full one first.
-        scale: the microns per pixel that the file states, or None.
-        notes: what the user should know of the file; complete when all of it was decoded.
-        parallel: whether regions may be read in several threads at once.
-    """
+    """An image that gives up regions."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -52,17 +52,15 @@ class DatasetCard(BaseModel):
     """What is known of a dataset before it is opened; one YAML file in `configs/datasets`, or a user's own.
 
     Attributes:
-        reader: a name in `READERS`, never a function to import: cards come from strangers. h5ad, hest, spatialdata,
-            tables and visium read the sections that the card lists.
+        reader: a name in `READERS`, never a function to import: cards come from strangers.
         needs_folder: the reader wants `data_dir`; else it makes or finds its data itself.
-        expected: of the complete data, patient -> section -> spots (None where not known); a list is of sections 1, 2,
-            ...
+        expected: of the complete data, patient -> section -> spots (None: not known); a list is of sections 1, 2, ...
         markers: the marker genes (MG) by group; `markers_name` names the list.
         gene_lists: further named lists, never part of MG.
         technical_genes: genes that the data's authors flagged as artefacts.
         same_patients: who is in other datasets, too.
         folder: where the files lie, relative to the card's own file; `--data-dir` wins.
-        sections: what a user's own card lists.
+        sections: what a card lists for the readers h5ad, hest, spatialdata, tables and visium.
         sources: where the files can be fetched, the preferred one first.
     """
 

@@ -16,13 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.cohort import SealedSection
 from ...datasets.hashing import canonical_hash
-from ...datasets.panel import GenePanel
-from ...datasets.registry import card
 from ...datasets.target import integer_counts
 from ...errors import ConfigurationError, DataError, QbenchError, reason
-from ...leaderboard.ceiling import truth_counts
 from ...leaderboard.record import Record, read_record
 from ...leaderboard.stored import (
     StoredPredictions,
@@ -33,9 +29,9 @@ from ...leaderboard.stored import (
     read_table,
 )
 from ..scoring.metrics import SCORE_VERSION
-from ..scoring.plugin_metrics import metrics
-from .result import CellResult, SectionResult, hash_scores
-from .split_check import check_split, check_stored, read_held
+from .rescore import rescore
+from .result import CellResult, hash_scores
+from .split_check import check_split, check_stored
 from .store import hash_files, hash_folder
 
 # Another machine sums in another order; more than this is another number.
@@ -101,7 +97,7 @@ def _check_results(folder: Path, record: Record) -> list[str]:
     stored, columns = read_predictions(folder), read_columns(folder)
     n_ranked = int(columns["all"][: len(stored.genes)].sum())
     found = check_stored(record, stored, n_ranked)
-    result = _rebuild(stored, read_spots(folder), n_ranked, record)
+    result = rescore(stored, read_spots(folder), n_ranked, record)
     if any(not np.array_equal(r.truth, stored.truth[stored.sections == r.section.id]) for r in result.sections):
         found.append("the stored truth is no transform of integer counts")
     if result.hashes()["predictions"] != record.hashes.predictions:
@@ -154,72 +150,6 @@ def check_record(record: Record) -> list[str]:
         if name in record.identity and record.identity[name] != value:
             found.append(f"the record's {name} is not that of its identity")
     return found + check_split(record)
-
-
-@dataclass(frozen=True)
-class _StoredTruth:
-    """A section's counts as its cell holds them: int64 (n, genes of the panel), and the library size (n,)."""
-
-    counts: NDArray[np.int64]
-    library_size: NDArray[np.int64]
-    genes: tuple[str, ...]
-
-    def columns(self, genes: tuple[str, ...]) -> NDArray[np.int32]:
-        where = {gene: column for column, gene in enumerate(self.genes)}
-        return self.counts[:, [where[gene] for gene in genes]].astype(np.int32)
-
-
-def _rebuild(stored: StoredPredictions, spots: NDArray[np.str_], n_ranked: int, record: Record) -> CellResult:
-    """The cell's result as it was before it was stored, scored again."""
-    counts = truth_counts(stored)
-    truths: dict[str, _StoredTruth] = {}
-    sections = []
-    for name in dict.fromkeys(stored.sections.tolist()):
-        at = stored.sections == name
-        truths[name] = _StoredTruth(counts[at], stored.library_size[at], stored.genes)
-        sealed = SealedSection(
-            id=name,
-            patient=str(stored.patients[at][0]),
-            genes=stored.genes,
-            spots=tuple(spots[at].tolist()),
-            array_xy=stored.array_xy[at],
-            pixel_xy=None,
-            microns_per_pixel=None,
-            labels=None,
-            store=None,
-        )
-        sections.append(SectionResult(sealed, stored.prediction[at]))
-    result = CellResult(sections, 0.0, 0.0, {})
-    # Metrics of other packages are scored again where they are installed as they were then.
-    promised = record.identity.get("metrics", {})
-    again = tuple(metric for metric in metrics() if promised.get(metric.name) == metric.origin)
-    result.score(
-        truths.__getitem__, _panel(stored, n_ranked, record), record.protocol.target, _technical(record), again
-    )
-    return result
-
-
-def _panel(stored: StoredPredictions, n_ranked: int, record: Record) -> GenePanel:
-    markers = {key.removeprefix("mg:"): genes for key, genes in record.panel.items() if key.startswith("mg:")}
-    return GenePanel(
-        genes=stored.genes,
-        n_ranked=n_ranked,
-        hvg=record.panel.get("hvg", ()),
-        heg=record.panel.get("heg", ()),
-        markers=markers,
-        missing=record.markers_missing,
-        source="",
-    )
-
-
-def _technical(record: Record) -> frozenset[str]:
-    identity = read_held(record)
-    if identity is not None:
-        return frozenset(identity.rules.technical_genes)
-    try:
-        return frozenset(card(record.protocol.dataset).technical_genes)
-    except ConfigurationError:
-        return frozenset()  # a record of schema 1 of a dataset that is not at hand: those figures are left out
 
 
 def _check_export(folder: Path, stored: StoredPredictions) -> list[str]:

@@ -13,9 +13,10 @@ from ...names import UNNAMED
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
 from ..count_table import CountTable
+from ..lattice import lattice
 from ..readers.listed import Reader, open_listed
 from ..registry import Dataset, DatasetCard
-from ..scale import from_array, lattice
+from ..scale import from_array
 from ..section import Section
 
 Place = tuple[float, float, float, float]  # x and y on the array, in pitches, and in pixels of the image

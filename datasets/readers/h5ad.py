@@ -13,8 +13,9 @@ from ...errors import DataError
 from ...names import UNNAMED
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
+from ..lattice import lattice
 from ..registry import Dataset, DatasetCard
-from ..scale import Stated, from_factors, lattice, statements
+from ..scale import Stated, from_factors, statements
 from ..section import Section
 from .anndata_file import (
     library_column,

@@ -18,8 +18,9 @@ from ...errors import DataError
 from ...names import UNNAMED
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
+from ..lattice import lattice
 from ..registry import Dataset, DatasetCard
-from ..scale import Stated, lattice, statements
+from ..scale import Stated, statements
 from ..section import Section, whole_counts
 from .anndata_file import text_columns
 from .genes import named_genes

@@ -23,8 +23,9 @@ from ...names import UNNAMED
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
 from ..images import open_image
+from ..lattice import lattice
 from ..registry import Dataset, DatasetCard
-from ..scale import bin_microns, lattice, statements
+from ..scale import bin_microns, statements
 from ..section import Section
 from .genes import add_up_duplicates
 from .listed import Reader, left_out, open_listed, stated_image

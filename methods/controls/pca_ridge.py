@@ -19,6 +19,8 @@ ITERATIONS = 1000  # of the solver, at most; the benchmark's number
 
 
 class PcaRidgeParameters(Parameters):
+    """What the probe leaves open: components, penalty, and whether the training mean is added."""
+
     components: int = Field(256, ge=1, le=65_536, description="Principal components of the z-scored features.")
     alpha: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="Penalty on the squared weights; 'auto' is 100 / (components x genes), never tuned."

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from qbench.datasets.cache import ArrayCache
+from qbench.datasets.lattice import lattice
 from qbench.datasets.registry import open_dataset
-from qbench.datasets.scale import Stated, from_array, lattice, settle, statements
+from qbench.datasets.scale import Stated, from_array, settle, statements
 from qbench.datasets.section import Section
 from qbench.errors import DataError
 

@@ -11,11 +11,10 @@ ROOT = {
     "version": set(),
     "names": {"errors"},
     "files": {"errors"},
-    "registries": {
-        "errors",
-        "names",
-    },  # one class of named things, for methods, encoders, datasets, readers and metrics
+    "registries": {"errors", "names"},  # one class of named things: methods, encoders, datasets, readers, metrics
     "yaml_files": {"errors", "names"},  # cards and settings, which are everywhere
+    "hdf5_check": set(),  # run in a process of its own, before a file is opened
+    "hdf5_files": {"errors", "files"},  # data, predictions and models alike
 }
 TOOLS = {"noxfile"}  # a developer's tool wants it at the root; no part of the package
 # What another room may be imported for; None is all of it. The root's modules are open to every room.

@@ -76,7 +76,7 @@ class PcaRidge(Method):
         self._weights: NDArray[np.float64] = pca.components_.T @ weights.T
         mean = target.mean(axis=0) if p.add_mean else np.zeros(len(self.genes))
         self._intercept: NDArray[np.float64] = mean - pca.mean_ @ self._weights
-        self._components = count
+        self._components = int(count)
 
     @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:

@@ -7,14 +7,24 @@ kill leaves at most such a hidden leftover. Permissions are those that the umask
 from __future__ import annotations
 
 import errno
+import glob
+import gzip
+import hashlib
 import os
+import platform
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
+
+RATIO = 200  # unpacked bytes per packed byte; tables of counts stay below 30
+SMALL = 1 << 24  # bytes that anything may unpack to, whatever the ratio
+_CHUNK = 1 << 20
+_STALE = 86_400.0  # seconds after which nobody still writes what lies aside, on whatever machine
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,11 +59,32 @@ def regular_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def unpacked_bytes(path: Path) -> bytes:
+    """The bytes of a regular file, unpacked where they are gzipped, whatever its name.
+
+    Raises:
+        OSError: as in `regular_bytes`, no sound gzip, or one that swells beyond reason.
+    """
+    packed = regular_bytes(path)
+    if not packed.startswith(b"\x1f\x8b"):
+        return packed
+    most = max(SMALL, RATIO * len(packed))
+    parts, size = [], 0
+    with gzip.open(path) as file:
+        while block := file.read(_CHUNK):
+            parts.append(block)
+            size += len(block)
+            if size > most:
+                raise OSError(errno.EFBIG, f"its {len(packed):,} bytes unpack to more than {most:,}", str(path))
+    return b"".join(parts)
+
+
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
     """Where to write what becomes the file `path` when the block ends well, for libraries that write to a path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _aside(path)
+    remove_leftovers(path.parent, path.name)
     try:
         yield temporary
         settle(temporary, path)
@@ -72,7 +103,9 @@ def written_folder(folder: Path, lock: AbstractContextManager[Any] | None = None
     temporary = _aside(folder)
     try:
         temporary.mkdir(parents=True)
+        remove_leftovers(folder.parent, folder.name)
         yield temporary
+        _open_to_umask(temporary)
         flush(temporary)
         with lock or nullcontext():
             replaced = _aside(folder)
@@ -104,15 +137,22 @@ def remove_folder(folder: Path) -> None:
         shutil.rmtree(aside)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left beside the files and folders in `folder`."""
-    for left in folder.glob(".*.tmp"):
-        writer = left.name.rsplit(".", 2)[1].partition("-")[0]
-        if writer.isdigit() and not _writes(int(writer)):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Remove what killed processes left beside the files and folders in `folder`, or beside the one of that name.
+
+    Those of other machines, whose processes nobody here knows, go after a day.
+    """
+    for left in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
+        writer, _, token = left.name.rsplit(".", 2)[1].partition("-")
+        if not writer.isdigit() or (name and left.name.rsplit(".", 2)[0] != f".{name}"):
+            continue
+        with suppress(OSError):  # another process removes it, too
+            here = len(token) != len(_token()) or token.startswith(_machine())
+            if not _writes(int(writer)) if here else time.time() - left.stat().st_mtime > _STALE:
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
 
 
 def flush(path: Path, inside: bool = True) -> None:
@@ -126,7 +166,26 @@ def flush(path: Path, inside: bool = True) -> None:
 
 
 def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    if not path.name:
+        raise OSError(errno.EISDIR, "it is the root of all folders", str(path))
+    return path.with_name(f".{path.name}.{os.getpid()}-{_token()}.tmp")
+
+
+def _token() -> str:
+    return _machine() + secrets.token_hex(4)
+
+
+def _machine() -> str:
+    """Tells this machine's processes from those of others that share the folder; no name of it."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+
+
+def _open_to_umask(folder: Path) -> None:
+    """Give files the permissions that the umask gave their folder: some libraries write for their owner alone."""
+    mode = stat.S_IMODE(folder.stat().st_mode) & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) | mode != stat.S_IMODE(path.stat().st_mode):
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | mode)
 
 
 def _writes(pid: int) -> bool:

@@ -23,11 +23,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..array_files import read_arrays
 from ..errors import DataError
 from ..files import written
 from .record import Record
 from .row import Row
-from .stored import StoredPredictions, read_arrays, read_predictions, read_scores
+from .stored import StoredPredictions, read_predictions, read_scores
 
 VERSION = 1  # of the estimate; raised when it moves, so that stored ones are made anew
 SPLITS = 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, reading
-from ..files import check_regular
+from ..array_files import read_arrays, read_parquet
+from ..errors import DataError
 from ..hdf5_files import open_hdf5
 from .record import Record, read_record
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 AGAIN = "run the cell again"
 MOST = 1 << 28  # values of a table of scores
-SMALL, SWELL = 1 << 24, 1032  # bytes that any archive of arrays may unpack to, and the most that deflate makes of one
 
 
 @dataclass(frozen=True)
@@ -146,17 +144,9 @@ def read_scores(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFr
 
 def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """The scores of a cell as they are stored; errors as in `read_scores`."""
-    import pyarrow.parquet as pq
-
     path = folder / "scores.parquet"
     _check_there(path, "scores")
-    with reading("scores", path, AGAIN):
-        check_regular(path)
-        with pq.ParquetFile(path) as file:
-            stated = file.metadata.num_rows * file.metadata.num_columns
-            if stated > MOST:
-                raise ValueError(f"it states {stated:,} values, more than a cell has")
-            return file.read(None if columns is None else list(columns))
+    return read_parquet(path, "scores", AGAIN, columns, MOST)
 
 
 def read_diagnostics(folder: Path, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
@@ -167,19 +157,3 @@ def read_diagnostics(folder: Path, names: Sequence[str] | None = None) -> dict[s
     """
     path = folder / "diagnostics.npz"
     return read_arrays(path, "diagnostics", AGAIN, names) if path.exists() else {}
-
-
-def read_arrays(path: Path, what: str, remedy: str, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-    """The named arrays of an `.npz`, or all of them; `what` and `remedy` are words of a sentence.
-
-    Raises:
-        DataError: no such file, or one that is damaged or swells beyond reason.
-    """
-    with reading(what, path, remedy):
-        check_regular(path)
-        with zipfile.ZipFile(path) as archive:
-            packed, stated = path.stat().st_size, sum(member.file_size for member in archive.infolist())
-        if stated > max(SMALL, SWELL * packed):
-            raise ValueError(f"its {packed:,} bytes state {stated:,}")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in (file.files if names is None else names) if name in file.files}

@@ -87,3 +87,41 @@ def test_a_kill_leaves_one_hidden_leftover_that_is_removed_when_its_writer_is_go
     assert left.endswith(".tmp")
     remove_leftovers(tmp_path)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("what", ["written", "written_folder"])
+def test_a_later_write_removes_what_killed_ones_of_its_name_left(tmp_path: Path, what: str) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from qbench import files\n"
+        f"with files.{what}(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.is_dir() or temporary.touch()\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    for name in ("x", "x", "x.y"):
+        subprocess.run([sys.executable, "-P", "-c", code, str(tmp_path / name)], check=False)
+    assert len(names(tmp_path)) == 2  # the second took that of the first away
+    write_text(tmp_path / "x", "")
+    assert [name.startswith(".x.y.") for name in names(tmp_path)] == [True, False]
+
+
+def test_what_a_process_of_another_machine_left_stays_for_a_day(tmp_path: Path) -> None:
+    left = tmp_path / ".x.99999999-0000abcdef01.tmp"
+    left.touch()
+    write_text(tmp_path / "x", "")
+    assert left.exists()
+    os.utime(left, (0, 0))
+    write_text(tmp_path / "x", "")
+    assert names(tmp_path) == ["x"]
+
+
+def test_files_that_a_library_writes_for_its_owner_alone_get_the_umasks_permissions(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with written_folder(tmp_path / "folder") as temporary:
+            (temporary / "inner").mkdir()
+            (temporary / "inner" / "weights").touch(mode=0o600)
+            (temporary / "program").touch(mode=0o700)
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / "folder" / name).stat().st_mode) for name in ("inner/weights", "program")]
+    assert modes == [0o644, 0o744]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 # Idle threads that spin starve the other core; both are read when torch is loaded, later than here.
@@ -14,13 +16,27 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import typer
 
 from ...datasets.cache_root import default_root
-from ...errors import QbenchError
+from ...errors import ConfigurationError, QbenchError, reason
 from ...names import shown
 from ...version import __version__
 from . import add_commands
 
 # What torch compiles is kept with everything else that is made once; importing torch's compiler would settle on /tmp.
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(default_root().absolute() / ".compiled"))
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+# What a path on the command line that cannot be raises, wherever it is first used.
+_NO_PLACE = {
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+}
+
 
 app = typer.Typer(
     name="qbench",
@@ -53,10 +69,23 @@ def _main(
 add_commands(app)
 
 
+class Stopped(BaseException):
+    """A signal that ends the command; unlike KeyboardInterrupt, nobody on the way takes it for his own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def main() -> None:
     """Run the command line; the console script of the package."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
     try:
         app()
+    except Stopped as stopped:
+        _end(stopped.number)
     except QbenchError as error:
         _say(str(error))
         sys.exit(error.exit_code)
@@ -64,10 +93,32 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in _FULL:
+            _say(
+                f"The disk is full ({error.filename or 'while writing'}); free some space and run the same command again."
+            )
+            sys.exit(1)
+        if error.errno not in _NO_PLACE or not error.filename:
             raise
-        _say(f"The disk is full ({error.filename or 'while writing'}); free some space and run the same command again.")
+        place = os.fsdecode(error.filename)
+        place = place if len(place) <= 200 else f"{place[:100]}..."
+        _say(f"Expected a path that can be used, but {place}: {error.strerror}; give another one.")
+        sys.exit(ConfigurationError.exit_code)
+    except MemoryError as error:
+        _say(f"There is not enough memory ({reason(error)}); close other programs, or ask for less at once.")
         sys.exit(1)
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: what runs is brought to an end
+    raise Stopped(number)
+
+
+def _end(number: int) -> None:
+    """Say that the command was stopped, and leave as one that the signal ended; nothing on the way may take long."""
+    name = "Stopped" if number == signal.SIGINT else f"Stopped by {signal.Signals(number).name}"
+    print(f"{name}; what is done is kept, the same command goes on from here.", file=sys.stderr, flush=True)
+    sys.exit(128 + number)
 
 
 def _say(message: str) -> None:

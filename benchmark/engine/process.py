@@ -14,6 +14,8 @@ from collections.abc import Callable, Generator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
+from ...errors import QbenchError, reason
+
 # What nearly every process needs. torch._dynamo is what a process's first optimiser imports, half of what torch takes.
 PRELOAD = (
     "anndata", "pandas", "pyarrow.parquet", "scipy.sparse", "torch", "torch._dynamo", "qbench.benchmark.engine.cell",
@@ -52,7 +54,7 @@ def events(target: Target, payload: str) -> Generator[tuple[str, Any], None, Non
         context.set_forkserver_preload(list(PRELOAD))
     ours, theirs = context.Pipe()
     process = context.Process(target=_main, args=(target, payload, theirs), daemon=True)
-    process.start()
+    _start(process)
     theirs.close()
     died = False
     try:
@@ -70,6 +72,29 @@ def events(target: Target, payload: str) -> Generator[tuple[str, Any], None, Non
         ours.close()
     if died:
         raise ProcessDied(process.exitcode or 0)
+
+
+def _start(process: Any) -> None:
+    """Start a process; a server that it is forked from is started where there is none, deaf to Ctrl-C.
+
+    Raises:
+        QbenchError: the server was killed.
+    """
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # else it would unblock the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    except (EOFError, OSError) as error:
+        found = QbenchError(
+            f"Expected the helper process that starts cells to live, but it was killed ({reason(error)}); is this machine out of "
+            "memory? Free some, and run the same command again: what is done is kept."
+        )
+        found.exit_code = 1
+        raise found from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _main(target: Target, payload: str, connection: Connection) -> None:

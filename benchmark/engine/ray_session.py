@@ -6,10 +6,12 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +84,7 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
     with tempfile.TemporaryDirectory(prefix="qbench-") as empty:
         try:
             # Ray puts the folder that it is started in on the workers' path, where it could shadow packages.
-            with contextlib.chdir(empty):
+            with contextlib.chdir(empty), _own_signals():
                 ray.init(**wanted, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise ConfigurationError(f"Ray could not be started here: {_last_line(str(error))}.") from error
@@ -93,6 +95,18 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
         finally:
             _current.clear()
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """What this process does on a signal stays: Ray would end it without a word."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def check_cluster(address: str) -> None:

@@ -4,8 +4,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from qbench.array_files import read_arrays
 from qbench.errors import DataError
-from qbench.leaderboard.stored import read_arrays, read_diagnostics, read_predictions, read_scores
+from qbench.leaderboard.stored import read_diagnostics, read_predictions, read_scores
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1" + bytes(64), b"PK\x03\x04" + bytes(200), b"\x93NUMPY" + bytes(90)])

@@ -12,7 +12,9 @@ ROOT = {
     "names": {"errors"},
     "files": {"errors"},
     "registries": {"errors", "names"},  # one class of named things: methods, encoders, datasets, readers, metrics
-    "yaml_files": {"errors", "names"},  # cards and settings, which are everywhere
+    "yaml_files": {"errors", "files", "names"},  # cards and settings, which are everywhere
+    "text_files": {"errors", "files"},
+    "array_files": {"errors", "files"},
     "hdf5_check": set(),  # run in a process of its own, before a file is opened
     "hdf5_files": {"errors", "files"},  # data, predictions and models alike
 }

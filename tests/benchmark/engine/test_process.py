@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -53,3 +55,29 @@ def test_what_a_process_sent_before_it_died_arrives_first(targets: ModuleType) -
     assert next(sent) == ("step", {"number": 1})
     with pytest.raises(ProcessDied, match="signal 9"):
         next(sent)
+
+
+@pytest.mark.slow
+def test_a_killed_server_of_processes_is_one_sentence() -> None:
+    code = (
+        "import os, signal\n"
+        "from multiprocessing import forkserver\n"
+        "from qbench.benchmark.engine.process import events\n"
+        "from qbench.errors import QbenchError\n"
+        "start = forkserver.connect_to_new_process\n"
+        "def killed(fds):\n"
+        "    forkserver._forkserver.ensure_running()\n"
+        "    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)\n"
+        "    forkserver._forkserver.ensure_running = lambda: None\n"
+        "    return start(fds)\n"
+        "forkserver.connect_to_new_process = killed\n"
+        "if __name__ == '__main__':\n"
+        "    try:\n"
+        "        list(events(print, ''))\n"
+        "    except QbenchError as error:\n"
+        "        print(error.exit_code, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("1 Expected the helper process that starts cells to live, but it was killed"), (
+        done.stderr
+    )

@@ -1,0 +1,60 @@
+"""Ctrl-C and SIGTERM end a command with one line, wherever it is; paths that cannot be are one sentence."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+START = [sys.executable, "-P", "-c", "from qbench.benchmark.cli.start import main; main()"]
+
+
+def start(words: list[str], folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*START, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.15, 0.5, 2.0, 4.0, 7.0])
+def test_a_signal_is_one_line_and_leaves_no_process(tmp_path: Path, number: signal.Signals, seconds: float) -> None:
+    with start(["run", "-m", "mean,ridge", "--out", "runs"], tmp_path) as process:
+        time.sleep(seconds)
+        if process.poll() is None:
+            os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        began = time.monotonic()
+        _, told = process.communicate(timeout=60)
+    assert "Traceback" not in told
+    assert time.monotonic() - began < 8  # seconds, on a busy machine
+    if process.returncode > 0:
+        assert process.returncode == 128 + number
+        assert told.strip().splitlines()[-1].startswith("Stopped")
+    else:  # it had ended, or had not begun
+        assert process.returncode in (0, -number)
+    with pytest.raises(ProcessLookupError):
+        _wait_for_group(process.pid)
+
+
+def _wait_for_group(group: int) -> None:
+    """Raises ProcessLookupError as soon as nobody of a process group lives; children end within five seconds."""
+    for _ in range(100):
+        os.killpg(group, 0)
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "-m", "mean", "--dataset", "x" * 5000 + ".yaml"],
+        ["protocol", "export", "--to", "/dev/null/x"],
+    ],
+)
+def test_a_path_that_cannot_be_is_one_sentence(tmp_path: Path, words: list[str]) -> None:
+    done = subprocess.run([*START, *words], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "error: Expected a path that can be used, but" in done.stderr
+    assert len(done.stderr) < 600

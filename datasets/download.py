@@ -89,16 +89,14 @@ def check(path: Path, url: str, expected: Expected) -> str:
         raise IntegrityError(f"Expected {expected.size:,} bytes from {url}, found {size:,}; fetch it again.")
     if expected.git_blob is not None and (blob := git_blob(path)) != expected.git_blob:
         raise IntegrityError(
-            f"Expected {url} with the git blob {expected.git_blob[:12]}, found {blob[:12]}; fetch it again, and if "
-            "it stays "
-            "so, do not use it."
+            f"Expected {url} with the git blob {expected.git_blob[:12]}, found {blob[:12]}; fetch it again, and if it "
+            "stays so, do not use it."
         )
     found = plain_sha256(path)
     if expected.sha256 is not None and found != expected.sha256:
         raise IntegrityError(
-            f"Expected {url} with sha256 {expected.sha256[:12]}, found {found[:12]}; fetch it again, and if it "
-            "stays so, do "
-            "not use it."
+            f"Expected {url} with sha256 {expected.sha256[:12]}, found {found[:12]}; fetch it again, and if it stays "
+            "so, do not use it."
         )
     return found
 
@@ -148,9 +146,8 @@ def _transfer(url: str, part: Path, name: str, progress: Progress | None, header
                     raise Answered(
                         url,
                         status,
-                        f"Expected a file at {url}, but the server answered {status} {word}; the "
-                        "address in "
-                        "the dataset's card may be out of date.",
+                        f"Expected a file at {url}, but the server answered {status} {word}; the address in the "
+                        "dataset's card may be out of date.",
                     ) from error
                 reason: Exception = error
             except requests.exceptions.RequestException as error:
@@ -158,9 +155,8 @@ def _transfer(url: str, part: Path, name: str, progress: Progress | None, header
         failures = 0 if part.stat().st_size > before else failures + 1
         if failures >= (1 if _offline(reason) else TRIES):
             raise DataError(
-                f"Could not fetch {url} ({_in_words(reason)}); check the network and run the same command again, "
-                "what has "
-                "arrived is kept."
+                f"Could not fetch {url} ({_in_words(reason)}); check the network and run the same command again, what "
+                "has arrived is kept."
             ) from reason
 
 

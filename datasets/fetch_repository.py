@@ -31,8 +31,7 @@ def fetch_repository(
     }
     if not wanted:
         raise DataError(
-            f"Expected files like {', '.join(source.include)} in {source.listing}, found none; the card may be out "
-            "of date."
+            f"Expected files like {', '.join(source.include)} in {source.listing}, found none; the card may be out of date."
         )
     for done, (path, entry) in enumerate(sorted(wanted.items())):
         if progress is not None:

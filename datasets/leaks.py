@@ -144,8 +144,7 @@ def under_two_patients(overlaps: Iterable[Overlap], patients: Mapping[str, str])
 def one_patient_notes(overlaps: Iterable[Overlap], patients: Mapping[str, str]) -> list[str]:
     """Sentences on sections of one patient that share their spots."""
     return [
-        f"{overlap.said(f'patient {patients[overlap.first.section]}', 'the same patient')}; a fold that parts the two is "
-        "refused."
+        f"{overlap.said(f'patient {patients[overlap.first.section]}', 'the same patient')}; a fold that parts the two is refused."
         for overlap in overlaps
         if overlap.too_large and patients[overlap.first.section] == patients[overlap.second.section]
     ]

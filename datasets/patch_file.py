@@ -28,8 +28,7 @@ def patch_barcodes(path: Path) -> tuple[str, ...]:
         with h5py.File(path, "r") as file:
             if "img" not in file or "barcode" not in file:
                 raise DataError(
-                    f"Expected datasets img and barcode in {path}, found {', '.join(file) or 'none'}; give HEST's "
-                    "patch file."
+                    f"Expected datasets img and barcode in {path}, found {', '.join(file) or 'none'}; give HEST's patch file."
                 )
             values = np.asarray(file["barcode"]).ravel()
     except OSError as error:
@@ -49,8 +48,7 @@ def fill_patches(out: NDArray[np.uint8], section: Section, path: Path) -> None:
     lost = [spot for spot in section.spots if spot not in place]
     if lost:
         raise DataError(
-            f"Section {section.id}: {len(lost)} spots have no patch in {path} ({lost[0]}, ...); give the patches of "
-            "this sample."
+            f"Section {section.id}: {len(lost)} spots have no patch in {path} ({lost[0]}, ...); give the patches of this sample."
         )
     rows = np.array([place[spot] for spot in section.spots])
     order = np.argsort(rows)  # HDF5 reads in the order of the file

@@ -119,9 +119,8 @@ def _copy(writer: EntryWriter, section: Section, path: Path, size: int, window: 
     """Ready-made patches, which cannot be resampled: the window that they lack would be needed."""
     if window != size:
         raise DataError(
-            f"Section {section.id} comes as patches at {section.microns_per_pixel:g} microns per pixel, which "
-            "cannot be cut anew; "
-            "leave out --microns-per-pixel, or give the slide."
+            f"Section {section.id} comes as patches at {section.microns_per_pixel:g} microns per pixel, which cannot "
+            "be cut anew; leave out --microns-per-pixel, or give the slide."
         )
     patch_file.fill_patches(writer.array("patches", (section.n_spots, size, size, 3), np.uint8), section, path)
     writer.metadata = {

@@ -185,8 +185,8 @@ def whole_counts(values: object, where: str) -> sparse.csr_matrix:
     wrong = ~np.isfinite(data) | (data < 0) | (data != np.floor(data)) | (data > np.iinfo(np.int32).max)
     if wrong.any():
         raise DataError(
-            f"{where}: expected whole, non-negative counts, found {data[wrong][0]!s}; "
-            "point to the table or layer that holds raw counts."
+            f"{where}: expected whole, non-negative counts, found {data[wrong][0]!s}; point to the table or layer that "
+            "holds raw counts."
         )
     matrix = matrix.astype(np.int32)
     matrix.sum_duplicates()

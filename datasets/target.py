@@ -60,8 +60,8 @@ def finite(prediction: NDArray[np.floating], where: str) -> NDArray[np.float32]:
     bad = ~np.isfinite(values)
     if bad.any():
         raise MethodError(
-            f"{where}: expected finite predictions, found {int(bad.sum())} that are not; "
-            "look for divisions by zero, logarithms of 0, or a learning rate that is too large."
+            f"{where}: expected finite predictions, found {int(bad.sum())} that are not; look for divisions by zero, "
+            "logarithms of 0, or a learning rate that is too large."
         )
     return values
 

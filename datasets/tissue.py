@@ -85,10 +85,8 @@ def find_tissue(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Stained tissue of an overview, bool (height, width).
 
     Half of Otsu's threshold on the optical density of the smoothed green channel, where haematoxylin and eosin both
-    absorb,
-    against the slide's own glass; then small pieces and small holes go. Black borders and black pen are not tissue;
-    pen of
-    another colour is.
+    absorb, against the slide's own glass; then small pieces and small holes go. Black borders and black pen are not
+    tissue; pen of another colour is.
     """
     from scipy import ndimage
 

@@ -39,8 +39,8 @@ def verdict(gap: Gap) -> str:
         else f"95 % {gap.interval[0]:+.3f} to {gap.interval[1]:+.3f}, sign-flip p {gap.p:.3f}"
     )
     return (
-        f"{gap.figure}: {gap.first.title} − {gap.second.title} = {gap.mean:+.3f}, "
-        f"same sign on {same} of {len(gap.patients)} patients; {told}"
+        f"{gap.figure}: {gap.first.title} − {gap.second.title} = {gap.mean:+.3f}, same sign on {same} of "
+        f"{len(gap.patients)} patients; {told}"
     )
 
 

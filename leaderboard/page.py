@@ -52,8 +52,8 @@ def render_page(
     page = _fill(data)
     if (size := len(page.encode())) > LARGEST:
         raise DataError(
-            f"Expected a page of at most {LARGEST // 10**6} MB, found {size / 1e6:.0f} MB; "
-            "give a runs folder with fewer protocols, or smaller thumbnails."
+            f"Expected a page of at most {LARGEST // 10**6} MB, found {size / 1e6:.0f} MB; give a runs folder with "
+            "fewer protocols, or smaller thumbnails."
         )
     return page
 

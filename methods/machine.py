@@ -74,8 +74,8 @@ def choose_runtime(runtime: str = "auto", device: str = "cpu") -> tuple[str, Lit
     """The runtime and dtype that encode on this machine.
 
     `runtime` is a name of RUNTIMES, with ":fp32" or ":bf16" appended where the dtype is not left to the machine.
-    "auto" is openvino on a CPU where it is installed, else eager.
-    The dtype is bf16 where the hardware multiplies it (see `BF16_FLAGS`; CUDA capability 8.0 or above), else fp32.
+    "auto" is openvino on a CPU where it is installed, else eager. The dtype is bf16 where the hardware multiplies it (see
+    `BF16_FLAGS`; CUDA capability 8.0 or above), else fp32.
 
     Raises:
         ConfigurationError: an unknown or missing runtime, or one that does not run on the device.

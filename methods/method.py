@@ -175,8 +175,8 @@ class Method(ABC):
             ) from error
         if (header.get("name"), header.get("version")) != (cls.name, cls.version):
             raise MethodError(
-                f"Expected {cls.name} version {cls.version} in {directory}, "
-                f"found {header.get('name')} version {header.get('version')}; fit it again with this qbench."
+                f"Expected {cls.name} version {cls.version} in {directory}, found {header.get('name')} version "
+                f"{header.get('version')}; fit it again with this qbench."
             )
         try:
             method = cls(cls.Parameters.model_validate(header.get("parameters")))

@@ -199,8 +199,8 @@ def _epoch(
 def _check(loss: float, epoch: int, parameters: TrainingParameters) -> None:
     if not math.isfinite(loss):
         raise MethodError(
-            f"Expected a finite training loss, found {loss} in epoch {epoch}; "
-            f"set a smaller learning_rate (now {parameters.learning_rate:g}) or clip_norm=1."
+            f"Expected a finite training loss, found {loss} in epoch {epoch}; set a smaller learning_rate (now "
+            f"{parameters.learning_rate:g}) or clip_norm=1."
         )
 
 

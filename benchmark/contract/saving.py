@@ -32,6 +32,6 @@ def saves(subject: Subject) -> None:
     apart = gap(loaded.predict(subject.data.test), subject.prediction)
     if apart > CLOSE:
         raise Broken(
-            f"a loaded model differs by up to {apart:.2g}; return everything that predict needs from state() and set it in "
-            "restore()"
+            f"a loaded model differs by up to {apart:.2g}; return everything that predict needs from state() and set "
+            "it in restore()"
         )

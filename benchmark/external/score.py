@@ -87,8 +87,7 @@ def score_predictions(path: Path, name: str, scale: str, options: RunSettings) -
     absent = [section for section in tested if section not in found]
     if absent:
         raise DataError(
-            f"{path}: no predictions of the test sections {', '.join(absent)}; add them, or score fewer with "
-            "--sections."
+            f"{path}: no predictions of the test sections {', '.join(absent)}; add them, or score fewer with --sections."
         )
     notes = [*left_out(), *settled.notes]
     foreign = sorted(set(found) - set(tested))
@@ -120,9 +119,8 @@ def _matrices(
             raise DataError(f"{where}: expected finite predictions, found infinite ones; mend them.")
         if scale == "log1p" and values.max(initial=0) > LARGEST:
             raise DataError(
-                f"{where}: expected log1p values, found {values.max():.4g}, which no log1p is; say what they are "
-                "with --scale counts or "
-                "--scale proportion."
+                f"{where}: expected log1p values, found {values.max():.4g}, which no log1p is; say what they are with "
+                "--scale counts or --scale proportion."
             )
         out[part.section] = values if scale == "log1p" else np.sign(values) * np.log1p(np.abs(values))
     return out

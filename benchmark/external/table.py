@@ -39,8 +39,7 @@ class ExternalSection:
             if lost:
                 raise DataError(
                     f"{where}: {len(lost)} of {len(wanted)} {what} have no prediction ({_some(lost)}); 'qbench "
-                    "protocol export' "
-                    "writes the spots and panels that are scored."
+                    "protocol export' writes the spots and panels that are scored."
                 )
         found = self.values[np.ix_([rows[name] for name in spots], [columns[name] for name in genes])]
         empty = np.argwhere(np.isnan(found))

@@ -113,9 +113,8 @@ def listed_points(path: Path, size: tuple[int, int]) -> Points:
     if outside.any():
         first = int(outside.argmax())
         raise DataError(
-            f"{int(outside.sum())} of {len(xy)} spots of {path} lie outside the slide of {size[0]} x {size[1]} "
-            "pixels (the first is "
-            f"{list(spots)[first]} at {xy[first, 0]:.0f}, {xy[first, 1]:.0f}); give them in pixels of this image."
+            f"{int(outside.sum())} of {len(xy)} spots of {path} lie outside the slide of {size[0]} x {size[1]} pixels "
+            f"(the first is {list(spots)[first]} at {xy[first, 0]:.0f}, {xy[first, 1]:.0f}); give them in pixels of this image."
         )
     return _in_windows(list(spots), xy, pitch(xy) if len(xy) > 1 else 1.0)
 

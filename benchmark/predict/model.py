@@ -1,8 +1,7 @@
 """A fitted model's folder: `method.json` and `model.safetensors` of the method, and `fit.json`: what it reads.
 
 `fit.json` holds the gene panel, the encoders with the hashes of their weights, the patch size and the magnification,
-so that
-the inputs can be made again elsewhere, exactly.
+so that the inputs can be made again elsewhere, exactly.
 """
 
 from __future__ import annotations
@@ -181,8 +180,7 @@ def _find(known: Mapping[str, Any], weights: Mapping[str, Weights], device: str,
         if found[key] != known[key]:
             raise ConfigurationError(
                 f"Expected encoder '{name}' with {key} {_short(known[key])}, as the model was fitted with, found "
-                f"{_short(found[key])}; "
-                f"give the same weights with --encoder-weights {name}=FILE, or fit the model again."
+                f"{_short(found[key])}; give the same weights with --encoder-weights {name}=FILE, or fit the model again."
             )
     return spec
 

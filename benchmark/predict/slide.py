@@ -140,9 +140,8 @@ def _window(model: FittedModel, scale: float | None, notes: list[str]) -> int:
     spread = record.native_microns
     if record.patch.microns_per_pixel is None and spread and spread[2] / spread[0] > 1 + SPREAD:
         notes.append(
-            f"The model learned from native pixels of {spread[0]:.2f} to {spread[2]:.2f} microns; patches are cut "
-            "at their median, "
-            f"{spread[1]:.2f}. Fit with --microns-per-pixel to settle it."
+            f"The model learned from native pixels of {spread[0]:.2f} to {spread[2]:.2f} microns; patches are cut at "
+            f"their median, {spread[1]:.2f}. Fit with --microns-per-pixel to settle it."
         )
     return max(1, round(record.patch.size * due / scale))
 

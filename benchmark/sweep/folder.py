@@ -47,8 +47,8 @@ def sweep_folder(out: Path, start: str, identity: Mapping[str, Any], new: bool) 
             last = max(others, key=lambda path: path.stat().st_mtime)
             changed = differences(json.loads(last.read_text(encoding="utf-8")), identity)
             raise ConfigurationError(
-                f"This is another sweep than the one in {last.parent}: {'; '.join(changed)}. "
-                "Put that back to go on with it, or add --new to start afresh beside it."
+                f"This is another sweep than the one in {last.parent}: {'; '.join(changed)}. Put that back to go on "
+                "with it, or add --new to start afresh beside it."
             )
     parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(parent / f".{folder.name}.lock")

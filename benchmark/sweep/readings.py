@@ -180,8 +180,8 @@ def _file(base: MethodSpec) -> Path | Traversable:
             return file
     with_readings = [name for name in names() if shipped.joinpath(f"{name}.yaml").is_file()]
     raise ConfigurationError(
-        f"No readings come with {base.name}; those of a method of your own lie in {beside}. "
-        f"With readings: {', '.join(with_readings)}."
+        f"No readings come with {base.name}; those of a method of your own lie in {beside}. With readings: "
+        f"{', '.join(with_readings)}."
     )
 
 

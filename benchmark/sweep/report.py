@@ -171,8 +171,8 @@ def time_in_words(sweep: Sweep) -> str:
     times = sweep.times
     share = "" if times.share is None else f"; {100 * times.share:.0f} % of the workers' time was training"
     return (
-        f"Ray was up after {times.ray:.1f} s, the first trial began {times.start:.1f} s later, "
-        f"the search took {times.search:.1f} s{share}."
+        f"Ray was up after {times.ray:.1f} s, the first trial began {times.start:.1f} s later, the search took "
+        f"{times.search:.1f} s{share}."
     )
 
 

@@ -86,8 +86,8 @@ def array_section(
     rows = np.array([i for i, spot in enumerate(table.spots) if spot in places], dtype=np.intp)
     if not len(rows):
         raise DataError(
-            f"Section {entry.id}: expected spots in both {entry.file} and {entry.spots}, found none; the two must be of one "
-            "section."
+            f"Section {entry.id}: expected spots in both {entry.file} and {entry.spots}, found none; the two must be "
+            "of one section."
         )
     spots = tuple(table.spots[i] for i in rows)
     where = np.array([places[spot] for spot in spots], dtype=np.float64)

@@ -115,8 +115,7 @@ def read_counts(
     )
     if part not in file:
         raise DataError(
-            f"{where}: expected counts in {_said(layer)}, found {', '.join(choices) or 'no matrix'}; mend 'layer:' "
-            "in the card."
+            f"{where}: expected counts in {_said(layer)}, found {', '.join(choices) or 'no matrix'}; mend 'layer:' in the card."
         )
     blocks = []
     for values in _blocks(file, part, rows):
@@ -157,9 +156,8 @@ def read_coordinates(file: h5py.File, path: Path, where: str) -> NDArray[np.floa
     known = sorted(file["obsm"]) if "obsm" in file else []
     if "spatial" not in known:
         raise DataError(
-            f"{where}: expected coordinates in obsm['spatial'] of {path}, found {', '.join(known) or 'no obsm'}; "
-            "add the spot centres "
-            "in pixels of the full-resolution image."
+            f"{where}: expected coordinates in obsm['spatial'] of {path}, found {', '.join(known) or 'no obsm'}; add "
+            "the spot centres in pixels of the full-resolution image."
         )
     values = np.asarray(read_part(file, "obsm/spatial"), dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != 2:

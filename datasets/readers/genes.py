@@ -48,8 +48,7 @@ def to_symbols(
     """
     if wanted is not None and wanted not in columns:
         raise DataError(
-            f"{where}: expected gene symbols in var column '{wanted}', found {_listed(columns)}; mend 'symbols:' in "
-            "the card."
+            f"{where}: expected gene symbols in var column '{wanted}', found {_listed(columns)}; mend 'symbols:' in the card."
         )
     if wanted is None and not are_ensembl(names):
         return tuple(names), ()
@@ -60,9 +59,8 @@ def to_symbols(
     known = [bool(value) and value.lower() not in ("nan", "none", "na") for value in given]
     if sum(known) <= MOST * len(given):
         raise DataError(
-            f"{where}: expected gene symbols in var column '{column}', but it names only {sum(known)} of "
-            f"{len(given)} genes; "
-            "name another column with 'symbols:' in the card."
+            f"{where}: expected gene symbols in var column '{column}', but it names only {sum(known)} of {len(given)} "
+            "genes; name another column with 'symbols:' in the card."
         )
     symbols = tuple(symbol if ok else name for symbol, ok, name in zip(given, known, names, strict=True))
     return symbols, (f"Ensembl ids read as symbols of column '{column}'",)
@@ -139,9 +137,8 @@ def refuse_duplicates(symbols: Sequence[str], where: str) -> None:
     if twice:
         raise DataError(
             f"{where}: each gene must appear once, but {', '.join(twice[:5])} "
-            f"{'appears' if len(twice) == 1 else 'appear'} more than "
-            "once; merge the duplicates, or use Ensembl ids as names with the symbols in a var column, which are "
-            "added up."
+            f"{'appears' if len(twice) == 1 else 'appear'} more than once; merge the duplicates, or use Ensembl ids as "
+            "names with the symbols in a var column, which are added up."
         )
 
 

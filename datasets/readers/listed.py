@@ -141,10 +141,9 @@ def _load(
     spots, genes = parted(arrays["spots"]), parted(arrays["genes"])
     if markers and not set(markers) & set(genes):
         raise DataError(
-            f"Section {info.id}: expected some of the card's markers ({', '.join(markers[:3])}, ...) among its "
-            "genes, found none of "
-            f"them (its genes are {', '.join(genes[:3])}, ...); name the column of gene symbols with 'symbols:', or "
-            "mend the markers."
+            f"Section {info.id}: expected some of the card's markers ({', '.join(markers[:3])}, ...) among its genes, "
+            f"found none of them (its genes are {', '.join(genes[:3])}, ...); name the column of gene symbols with "
+            "'symbols:', or mend the markers."
         )
     return Section(
         id=info.id,

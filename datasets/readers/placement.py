@@ -71,9 +71,9 @@ def place_spots(section: Section, image: Path | None, checked: bool) -> Section:
         )
     if corner and blank:
         raise DataError(
-            f"{where}: expected coordinates in pixels of {image.name}, but {_fault(xy, size, outside, fit, corner)}, as those "
-            "of a smaller version would; state the factor in the card ('pixel_scale: ...'), or 'pixel_scale: 1' if they are "
-            "right."
+            f"{where}: expected coordinates in pixels of {image.name}, but {_fault(xy, size, outside, fit, corner)}, "
+            "as those of a smaller version would; state the factor in the card ('pixel_scale: ...'), or 'pixel_scale: "
+            "1' if they are right."
         )
     if not few:
         raise DataError(
@@ -94,8 +94,7 @@ def check_positions(where: str, spots: Sequence[str], xy: NDArray[np.float64], w
     lost = np.flatnonzero(~np.isfinite(xy).all(axis=1))
     if len(lost):
         raise DataError(
-            f"{where}: {len(lost)} of {len(spots)} spots have no {what} ({_listed(spots, lost)}); add it, or remove "
-            "these spots."
+            f"{where}: {len(lost)} of {len(spots)} spots have no {what} ({_listed(spots, lost)}); add it, or remove these spots."
         )
 
 

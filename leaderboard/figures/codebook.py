@@ -24,8 +24,8 @@ def features_and_codes(row: Row, folders: Mapping[str, Path]) -> Figure | None:
     """One t-SNE of both: training spots as pale dots, codebook vectors in use as rings sized by their spots.
 
     Both lie in the space of the codebook (a linear projection of the image features, bounded): only there can they be
-    compared, for the decoder's input is a projection out of it again.
-    The first stored cell of the row, by fold and seed; None where it has no quantiser or keeps no features.
+    compared, for the decoder's input is a projection out of it again. The first stored cell of the row, by fold and
+    seed, is drawn; None where it has no quantiser or keeps no features.
     """
     for record in row.records:
         if record.status != "done" or record.cell not in folders:

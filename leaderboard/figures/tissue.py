@@ -35,9 +35,16 @@ def on_tissue(
 ) -> Figure | None:
     """A line a gene, a column for the truth and each row; None where no cell or gene of them is stored.
 
-    A row that has no cell of this section keeps its column, empty, and says so.
-    `fixed`: truth and methods share a gene's colour scale, so a shrunken prediction looks shrunken. `own`: each panel
-    from its least to its largest value, so a right pattern of the wrong size is seen too. Predictions are unrounded.
+    A row that has no cell of this section keeps its column, empty, and says so. Predictions are unrounded.
+
+    Args:
+        table: whose target the scale is labelled with.
+        rows: a column each, after the truth's.
+        section: whose spots are drawn.
+        genes: a line each.
+        folders: of the cells, by their hash.
+        scale: `fixed`: truth and methods share a gene's colour scale, so a shrunken prediction looks shrunken. `own`:
+            each panel from its least to its largest value, so a right pattern of the wrong size is seen too.
     """
     cells = [cell_of(row, section, folders) for row in rows]
     stored = [None if cell is None else read_predictions(folders[cell.cell], genes) for cell in cells]

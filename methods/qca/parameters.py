@@ -32,8 +32,7 @@ class QCAParameters(TrainingParameters):
     )
     layer_norm: bool = Field(
         True,
-        description="LayerNorm inside encoder and decoder; never after the first gene layer, as the L1 term needs its "
-        "scale.",
+        description="LayerNorm inside encoder and decoder; never after the first gene layer, as the L1 term needs its scale.",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
     feature_noise: float = Field(

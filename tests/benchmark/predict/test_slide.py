@@ -88,8 +88,7 @@ def test_a_models_folder_says_what_it_reads(model: Path) -> None:
 def test_a_training_sections_own_spots_are_predicted_as_the_harness_does(
     data: Path, tmp_path: Path, method: str
 ) -> None:
-    """The slide's way (regions, windows, encoders found again) against the harness's way (cached patches and "
-    "features)."""
+    """The slide's way (regions, windows, encoders found again) against the harness's (cached patches and features)."""
     folder = tmp_path / "model"
     fit_model(RunSettings(methods=(method,), dataset=str(data)), folder)
     cache = ArrayCache()

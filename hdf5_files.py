@@ -88,7 +88,9 @@ class _Checker:
                 return "it leads the reader in circles"
             if code < 0:
                 return f"it makes the HDF5 library crash ({signal.Signals(-code).name})"
-            raise DataError(f"Expected to look through {path} in another process, but that ended with code {code}.")
+            raise DataError(
+                f"Expected to look through {path} in another process, but that ended with code {code}; run the command again."
+            )
 
     def _start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(

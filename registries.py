@@ -110,7 +110,7 @@ class Registry:
         module, _, attribute = target.partition(":")
         if not module or not attribute:
             raise ConfigurationError(
-                f"Expected the {self.kind} {name} of {origin} as 'module:attribute', found '{target}'."
+                f"Expected the {self.kind} {name} of {origin} as 'module:attribute', found '{target}'; mend it there."
             )
         for taken in self._entries(name) if name in self.names() else ():
             if taken.target != target:

@@ -35,11 +35,13 @@ def _load(plugin: str) -> str:
             f"The plug-in {plugin} raised {type(error).__name__} on import: {error}; mend it and run again."
         ) from error
     if not (isinstance(found, type) and issubclass(found, Method)):
-        raise ConfigurationError(f"Expected a subclass of qbench's Method at {plugin}, found {short(found)}.")
+        raise ConfigurationError(
+            f"Expected a subclass of qbench's Method at {plugin}, found {short(found)}; name the class."
+        )
     name = getattr(found, "name", None)
     if not isinstance(name, str) or not name:
         raise ConfigurationError(
-            f"The plug-in {plugin} needs a class attribute `name`, as it is written on the command line."
+            f"Expected a class attribute `name` of the plug-in {plugin}, found none; set it to what the command line says."
         )
     # A record keeps where a method is from, but no path of a machine.
     register(name, f"{module_name}:{attribute}", Path(source).name if source.endswith(".py") else source)
@@ -53,10 +55,10 @@ def _import_file(path: Path) -> str:
     if name in sys.modules:
         return name
     if not path.is_file():
-        raise ConfigurationError(f"Expected a plug-in in {path}, but there is no such file.")
+        raise ConfigurationError(f"Expected a plug-in in {path}, but there is no such file; check the path.")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ConfigurationError(f"Expected Python source in {path}; the plug-in cannot be imported.")
+        raise ConfigurationError(f"Expected Python source in {path}, which cannot be imported; give a .py file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

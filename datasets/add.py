@@ -89,11 +89,11 @@ def read_patients(path: Path) -> dict[str, str | None]:
             if not {"section", "patient"} <= set(reader.fieldnames or ()):
                 raise DataError(
                     f"Expected columns section and patient in {path}, found "
-                    f"{', '.join(reader.fieldnames or ()) or 'none'}."
+                    f"{', '.join(reader.fieldnames or ()) or 'none'}; write these two."
                 )
             rows = [(row["section"], patient_name(row["patient"])) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"Expected a table of patients in {path}, but {error}.") from error
+        raise DataError(f"Expected a table of patients in {path}, but {error}; write it as CSV.") from error
     if len({section for section, _ in rows}) != len(rows):
         raise DataError(f"Expected each section once in {path}; remove the duplicates.")
     return dict(rows)

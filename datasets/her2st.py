@@ -196,11 +196,11 @@ def _pixels_per_pitch(array_xy: NDArray[np.float64], pixel_xy: NDArray[np.float6
     spread = (centred**2).sum(axis=0)
     if not (spread > 0).all():
         raise DataError(
-            f"Expected spots in more than one row and column in {path}, found one; the scale cannot be fitted."
+            f"Expected spots in more than one row and column in {path}, found one, which fits no scale; fetch the file again."
         )
     slope = float(((centred * pixel_xy).sum(axis=0) / spread).mean())
     if not slope > 0:
         raise DataError(
-            f"Expected pixel coordinates that grow with the array position in {path}, found a slope of {slope:g}."
+            f"Expected pixel coordinates that grow with the array position in {path}, found a slope of {slope:g}; fetch the file again."
         )
     return slope

@@ -57,7 +57,8 @@ def fill_patches(out: NDArray[np.uint8], section: Section, path: Path) -> None:
             found = file["img"]
             if found.shape[1:] != out.shape[1:] or found.dtype != np.uint8:
                 raise DataError(
-                    f"Expected patches of {out.shape[1:]} and 8 bits in {path}, found {found.shape[1:]} of {found.dtype}."
+                    f"Expected patches of {out.shape[1:]} and 8 bits in {path}, found {found.shape[1:]} of {found.dtype}; "
+                    "give HEST's patch file."
                 )
             for start in range(0, len(order), BLOCK):
                 part = order[start : start + BLOCK]

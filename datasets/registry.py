@@ -231,7 +231,7 @@ def open_dataset(name: str, data_dir: Path | None, cache: ArrayCache) -> Dataset
     dataset = open_with(found, data_dir, cache)
     if not isinstance(dataset, Dataset):
         raise ConfigurationError(
-            f"The reader {found.reader} of dataset {found.name} must return a Dataset, found {type(dataset).__name__}."
+            f"The reader {found.reader} of dataset {found.name} must return a Dataset, found {type(dataset).__name__}; mend it."
         )
     return dataset
 

@@ -57,7 +57,9 @@ def table_rows(path: Path, columns: tuple[str, ...], separator: str = "\t") -> l
             reader = csv.DictReader(file, delimiter=separator)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             if missing:
-                raise DataError(f"Expected columns {', '.join(columns)} in {path}, found no {', '.join(missing)}.")
+                raise DataError(
+                    f"Expected columns {', '.join(columns)} in {path}, found no {', '.join(missing)}; fetch the file again."
+                )
             return [(i, {column: row[column] or "" for column in columns}) for i, row in enumerate(reader, start=1)]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"Expected a readable table in {path}, but {error}; fetch the file again.") from error
@@ -72,4 +74,6 @@ def number(path: Path, row: int, column: str, text: str) -> float:
     try:
         return float("nan") if text in ("NA", "") else float(text)
     except ValueError:
-        raise DataError(f"{path}, row {row}, column '{column}': expected a number, found '{text[:40]}'.") from None
+        raise DataError(
+            f"{path}, row {row}, column '{column}': expected a number, found '{text[:40]}'; correct it."
+        ) from None

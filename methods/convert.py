@@ -85,7 +85,10 @@ def convert(name: str, source: Path, genes: Path) -> Method:
         )
     renamed = {key: layout.rename(key) for key in state}
     if left := [key for key, ours in renamed.items() if ours is None]:
-        raise DataError(f"No place in {name} for {len(left)} tensors of {source}: {_some(left)}.")
+        raise DataError(
+            f"Expected the tensors of the public {name} in {source}, found {len(left)} others: {_some(left)}; give the "
+            "state dict of its published code."
+        )
     arrays = {str(ours): state[key].numpy() for key, ours in renamed.items()}
     method = spec(name, layout.settings(state), "paper").build()
     method.genes = symbols

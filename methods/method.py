@@ -129,11 +129,11 @@ class Method(ABC):
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything that `predict` needs beside the parameters, as named arrays."""
-        raise MethodError(f"{self.name} does not implement state(), which saving a fitted method needs.")
+        raise MethodError(f"{self.name} does not implement state(), which saving a fitted method needs; write it.")
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """The inverse of `state`."""
-        raise MethodError(f"{self.name} does not implement restore(), which loading a fitted method needs.")
+        raise MethodError(f"{self.name} does not implement restore(), which loading a fitted method needs; write it.")
 
     def n_parameters(self) -> int:
         """Number of trained values, as papers count them; 0 for methods that have none."""
@@ -171,7 +171,7 @@ class Method(ABC):
             header = json.loads((directory / "method.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise MethodError(
-                f"Expected a saved method in {directory}, but method.json cannot be read: {error}."
+                f"Expected a saved method in {directory}, but method.json cannot be read: {error}; fit it again."
             ) from error
         if (header.get("name"), header.get("version")) != (cls.name, cls.version):
             raise MethodError(
@@ -192,7 +192,7 @@ class Method(ABC):
             state = load_file(weights)
         except (OSError, SafetensorError) as error:
             raise MethodError(
-                f"Expected the weights of {cls.name} in {weights}, but they cannot be read: {error}."
+                f"Expected the weights of {cls.name} in {weights}, but they cannot be read: {error}; fit it again."
             ) from error
         method.restore(state)
         return method

@@ -95,7 +95,7 @@ def method_class(name: str) -> type[Method]:
     if not (isinstance(found, type) and issubclass(found, Method)):
         entry = METHODS.find(name)
         raise ConfigurationError(
-            f"The method {name} of {entry.origin} is {entry.target}, which is not a subclass of qbench's Method."
+            f"The method {name} of {entry.origin} is {entry.target}, which is not a subclass of qbench's Method; derive it from that."
         )
     return found
 

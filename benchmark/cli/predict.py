@@ -20,8 +20,11 @@ def add(app: typer.Typer) -> None:
 
 
 def predict(
-    model: Annotated[Path, typer.Option("--model", help="Folder that 'qbench fit' wrote.")],
-    image: Annotated[Path, typer.Option("--image", help="Slide (tiled TIFF, OME-TIFF, SVS) or image (JPEG, PNG).")],
+    model: Annotated[Path, typer.Option("--model", help="Folder that 'qbench fit' or 'qbench convert' wrote.")],
+    image: Annotated[
+        Path,
+        typer.Option("--image", help="Slide (tiled TIFF, OME-TIFF, SVS, NDPI, MRXS and others) or image (JPEG, PNG)."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .h5ad, or the folder of the store, to write.")],
     form: Annotated[
         Literal["h5ad", "zarr"], typer.Option("--format", help="h5ad (AnnData) or zarr (a SpatialData store).")

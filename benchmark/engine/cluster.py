@@ -192,7 +192,9 @@ class _Crew:
             self._waiting.appendleft(task)
             return
         if record is None:
-            message = f"The worker that ran this cell died {ATTEMPTS} times; it may need more memory than a node has."
+            message = (
+                f"The worker that ran this cell died {ATTEMPTS} times; give it more memory, or fewer workers a node."
+            )
             record = record_crash(task, Failure(type="WorkerDied", message=message, traceback=""))
         self._done(task, record)
 

@@ -46,7 +46,10 @@ def check_prediction(
     """What `predict` asks of a prediction of a section, and gives."""
     values, due = np.asarray(values), (section.n_spots, len(section.genes))
     if values.shape != due:
-        raise MethodError(f"{where}: expected predictions of shape {due} (spots, genes), found {values.shape}.")
+        raise MethodError(
+            f"{where}: expected predictions of shape {due} (spots, genes), found {values.shape}; give a row a spot and a "
+            "column a gene of the panel."
+        )
     return clamp(values, where) if clamped else finite(values, where)
 
 

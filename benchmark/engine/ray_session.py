@@ -87,7 +87,9 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
             with contextlib.chdir(empty), _own_signals():
                 ray.init(**wanted, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise ConfigurationError(f"Ray could not be started here: {_last_line(str(error))}.") from error
+            raise ConfigurationError(
+                f"Ray could not be started here: {_last_line(str(error))}; see docs/cluster.md, or run without --workers."
+            ) from error
         try:
             found = ray.cluster_resources()
             _current["session"] = RaySession(address, found.get("CPU", 0.0), found.get("GPU", 0.0))

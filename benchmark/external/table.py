@@ -63,7 +63,7 @@ def read_predictions(path: Path) -> dict[str, ExternalSection]:
     """
     name = path.name.lower()
     if not path.is_file():
-        raise DataError(f"Expected predictions in {path}, but there is no such file.")
+        raise DataError(f"Expected predictions in {path}, but there is no such file; check the path.")
     if name.endswith(".h5ad"):
         return _from_anndata(path)
     if name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")):
@@ -113,7 +113,9 @@ def _read_table(path: Path) -> pd.DataFrame:
             path, sep=separator, dtype=kinds, keep_default_na=False, na_values={"prediction": ["", "NA", "NaN", "nan"]}
         )
     except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"Expected a table of predictions in {path}, but {str(error).splitlines()[0]}.") from error
+        raise DataError(
+            f"Expected a table of predictions in {path}, but {str(error).splitlines()[0]}; write it anew."
+        ) from error
 
 
 def _from_table(path: Path, table: pd.DataFrame) -> dict[str, ExternalSection]:
@@ -121,12 +123,12 @@ def _from_table(path: Path, table: pd.DataFrame) -> dict[str, ExternalSection]:
     if missing:
         raise DataError(
             f"Expected columns {', '.join(COLUMNS)} in {path}, found no {', '.join(missing)} but "
-            f"{_some(list(table.columns))}."
+            f"{_some(list(table.columns))}; name them so."
         )
     try:
         values = table["prediction"].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"Expected numbers in column 'prediction' of {path}, but {error}.") from error
+        raise DataError(f"Expected numbers in column 'prediction' of {path}, but {error}; correct them.") from error
     codes, names = {}, {}
     for column in COLUMNS[:3]:
         category = table[column].astype(str).astype("category").cat

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, short
 from ...registries import Registry
 
 PREFIX = "metric:"  # of its column in scores.parquet; its figures are called NAME_all, NAME_hvg, NAME_heg, NAME_mg
@@ -76,10 +76,14 @@ def load_metric(name: str) -> Metric:
     entry = METRICS.find(name)
     origin = f"{entry.origin} {entry.version}".rstrip()
     if not name.isidentifier():
-        raise ConfigurationError(f"The metric '{name}' of {origin} needs a name of letters, digits and _.")
+        raise ConfigurationError(
+            f"Expected the name of a metric of letters, digits and _, found '{name}' of {origin}; rename its entry point."
+        )
     function = METRICS.load(name, lambda value: value)
     if not callable(function):
-        raise ConfigurationError(f"The metric '{name}' of {origin} is {function!r}, which cannot be called.")
+        raise ConfigurationError(
+            f"Expected the metric '{name}' of {origin} to be a function, found {short(function)}; mend its entry point."
+        )
     return Metric(name, function, origin)
 
 

@@ -132,8 +132,8 @@ def as_markdown(sweep: Sweep, tables: list[Table]) -> str:
         "",
         f"{len(sweep.points)} trials in each of {len(sweep.folds)} folds ({sweep.sweep.search}, {sweep.sweep.scheduler}): "
         f"{statuses['finished']} finished, {statuses['stopped']} stopped early, {statuses['failed']} failed. "
-        f"A trial was trained on the training part of its fold and judged by the {name} of unrounded predictions on its "
-        "validation part; no trial was handed anything of a test section.",
+        f"A trial was trained on the training side of its fold and judged by the {name} of unrounded predictions on its "
+        "validation side; no trial was handed anything of a test section.",
         "",
         "## Chosen",
         "",

@@ -162,7 +162,7 @@ def read_coordinates(file: h5py.File, path: Path, where: str) -> NDArray[np.floa
     values = np.asarray(read_part(file, "obsm/spatial"), dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != 2:
         raise DataError(
-            f"{where}: expected x and y in obsm['spatial'] of {path}, found an array of shape {values.shape}."
+            f"{where}: expected x and y in obsm['spatial'] of {path}, found an array of shape {values.shape}; give two columns."
         )
     return values
 

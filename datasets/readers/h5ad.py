@@ -76,7 +76,7 @@ def read_h5ad(entry: SectionEntry, path: Path) -> Section:
         if entry.labels not in obs:
             raise DataError(
                 f"{where}: expected labels in obs column '{entry.labels}' of {path}, found "
-                f"{', '.join(map(str, obs.columns))}."
+                f"{', '.join(map(str, obs.columns))}; mend 'labels:' in the card."
             )
         labels = tuple(str(value) for value in obs[entry.labels].iloc[kept].astype(object).fillna(""))
     pixel_xy = pixel_xy[kept]

@@ -59,7 +59,9 @@ def _create(name: str, found: EncoderCard, size: int, **arguments: Any) -> nn.Mo
     try:
         network: nn.Module = timm.create_model(found.timm_name, num_classes=0, **arguments)
     except (TypeError, ValueError, AssertionError) as error:
-        raise ConfigurationError(f"timm cannot build '{found.timm_name}' for patches of {size} px: {error}.") from error
+        raise ConfigurationError(
+            f"timm cannot build '{found.timm_name}' for patches of {size} px: {error}; choose another encoder."
+        ) from error
     return network
 
 

@@ -56,7 +56,7 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str) 
         DataError: missing or unknown names, or other shapes; the message names them and `origin`.
     """
     if problem := difference(network, state):
-        raise DataError(f"The weights in {origin} do not fit {type(network).__name__}: {problem}.")
+        raise DataError(f"The weights in {origin} do not fit {type(network).__name__}: {problem}; give this network's.")
     network.load_state_dict(dict(state), strict=True)
 
 

@@ -119,9 +119,13 @@ def method_markdown(name: str) -> str:
         ]
         lines.append("|---" * (len(profiles) + 4) + "|")
         for parameter in info["parameters"]:
-            sources = [f"{p}: {parameter['source'][p]}" for p in profiles if p in parameter["source"]]
+            sources = {p: parameter["source"][p] for p in profiles if p in parameter["source"]}
+            if set(sources) == set(profiles) and len(set(sources.values())) == 1:  # said once where it is the same
+                said = sources[profiles[0]]
+            else:
+                said = "; ".join(f"`{profile}`: {source}" for profile, source in sources.items())
             cells = [f"`{parameter['name']}`", *(str(dashed(parameter[p])) for p in profiles)]
-            cells += [parameter["values"], parameter["what"], "; ".join(sources)]
+            cells += [parameter["values"], parameter["what"], said]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         lines.append("")
     return "\n".join(lines)

@@ -127,7 +127,7 @@ def test_a_cell_that_promises_a_metric_which_its_process_lacks(bring: Bring, tmp
     ("value", "message"),
     [
         (ImportError("no module"), "'theirs' of their-package raised ImportError on import: no module"),
-        ("text", "'theirs' of their-package 1.2 is 'text', which cannot be called"),
+        ("text", "'theirs' of their-package 1.2 to be a function, found 'text'; mend its entry point"),
     ],
 )
 def test_a_metric_that_cannot_be_used_is_left_out_and_said(

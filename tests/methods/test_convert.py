@@ -172,7 +172,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path):
     genes = genes_file(tmp_path, 9)
     state = plain.state_dict()
     for change, words in (
-        ({"extra.weight": torch.zeros(2)}, "No place in histogene for 1 tensors.*extra.weight"),
+        ({"extra.weight": torch.zeros(2)}, "found 1 others: extra.weight; give the state dict"),
         ({"patch_embedding.bias": None}, "do not fill histogene.*embedding.bias"),
         ({"gene_head.0.weight": torch.zeros(5)}, "do not fill histogene.*head_norm.weight"),
         ({"gene_head.1.weight": None}, "no tensor gene_head.1.weight"),

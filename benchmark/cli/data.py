@@ -179,7 +179,9 @@ def add_(
     if not found.sound:
         typer.echo(f"{card} is written; mend it or the files, then run 'qbench data verify {card}'.", err=True)
         raise typer.Exit(3 if found.leaks else 2)
-    typer.echo(f"{card}: {len(sections)} sections; use it with --dataset {card}")
+    typer.echo(
+        f"{card}: {len(sections)} {'section' if len(sections) == 1 else 'sections'}; use it with --dataset {card}"
+    )
 
 
 def _complete(name: str, folder: Path) -> bool:
@@ -215,7 +217,7 @@ def _show(found: DatasetCheck, quiet: bool) -> None:
             figures = (
                 (f"{section.spots:,}", f"{section.genes:,}", f"{section.umi:,}") if section.spots else ("", "", "")
             )
-            remarks = Text(section.problem or "; ".join(section.notes))
+            remarks = Text("; ".join(section.notes))
             micron = "" if section.microns_per_pixel is None else f"{section.microns_per_pixel:.4g}"
             table.add_row(mark, section.id, Text(section.patient), *figures, section.image, micron, remarks)
         console.print(table)
@@ -226,11 +228,13 @@ def _show(found: DatasetCheck, quiet: bool) -> None:
         if found.fetched:
             console.print(f"{found.fetched} fetched files have their recorded sha256.")
     wrong = [section.id for section in found.sections if section.problem is not None]
-    for problem in (*found.problems, *found.leaks):
+    broken = [section.problem for section in found.sections if section.problem is not None]
+    for problem in (*broken, *found.problems, *found.leaks):  # whole lines: a column would cut paths apart
         console.print(problem, markup=False, soft_wrap=True)
+    n = len(found.sections)
     console.print(
-        f"[red]✗[/red] {len(wrong)} of {len(found.sections)} sections are not sound: {', '.join(wrong)}"
+        f"[red]✗[/red] {len(wrong)} of {n} sections {'is' if len(wrong) == 1 else 'are'} not sound: {', '.join(wrong)}"
         if wrong
-        else f"[green]✓[/green] {len(found.sections)} sections are sound"
+        else f"[green]✓[/green] {n} {'section is' if n == 1 else 'sections are'} sound"
         + (", but see above" if found.problems or found.leaks else "")
     )

@@ -123,7 +123,8 @@ def add_up_duplicates(
         (np.ones(len(symbols), dtype=counts.dtype), (np.arange(len(symbols)), columns)),
         shape=(len(symbols), len(unique)),
     )
-    note = f"{len(twice)} symbols name several genes, whose counts are added up: {', '.join(sorted(twice)[:5])}"
+    name = "symbol names" if len(twice) == 1 else "symbols name"
+    note = f"{len(twice)} {name} several genes, whose counts are added up: {', '.join(sorted(twice)[:5])}"
     return sparse.csr_matrix(counts @ sums), unique, (note + (", ..." if len(twice) > 5 else ""),)
 
 

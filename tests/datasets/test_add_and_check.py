@@ -123,7 +123,10 @@ def test_verify_tells_what_is_wrong_and_exits_three(tmp_path: Path) -> None:
     (tmp_path / "S3.h5ad").write_bytes(b"damaged")
     result = run(app, ["data", "verify", "mine.yaml"])
     assert result.exit_code == 3
-    assert "1 of 3 sections are not sound: S3" in result.output
+    assert "1 of 3 sections is not sound: S3" in result.output
+    [line] = [line for line in result.output.splitlines() if "S3.h5ad" in line]
+    assert line.startswith("Expected an AnnData file")
+    assert line.endswith("is it an .h5ad?")
 
 
 def test_fetch_leaves_a_complete_folder_alone(tmp_path: Path, her2st_dir: Path) -> None:

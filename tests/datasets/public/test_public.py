@@ -388,7 +388,7 @@ def test_dlpfc_section_by_section(server: Server, local: Local, tmp_path: Path) 
         server.files[f"{start}/scalefactors_json.json"] = files["spatial/scalefactors_json.json"]
     fetch_twice(server, "dlpfc", "--sections", "151669", "--to", tmp_path / "to")
     said = run("verify", "dlpfc", "--data-dir", tmp_path / "to")
-    assert "1 sections are sound" in said
+    assert "1 section is sound" in said
     assert "Not here: 151507, 151508" in said
     run("fetch", "dlpfc", "--sections", "151507", "--to", tmp_path / "to")
     dataset = open_dataset("dlpfc", tmp_path / "to", ArrayCache())

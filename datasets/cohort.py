@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigurationError
 from .neighbours import Neighbours, below, nearest
 from .target import TargetName, counts_of
+from .views import Views
 
 
 class RowView:
@@ -66,7 +67,10 @@ class InputStore(Protocol):
         """uint8 (n, size, size, 3), RGB, memory-mapped."""
 
     def features(self, section: str, encoder: str) -> NDArray[np.float32]:
-        """float32 (n, d), memory-mapped; `encoder` "" is the run's, "random" the same one with random weights."""
+        """float32 (n, d), memory-mapped; `encoder` "" is the run's, "random" the same one with random weights.
+
+        For the `key` of some `Views`: float32 (n, views, d) by the run's encoder, NaN where a view leaves the image.
+        """
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,10 @@ class SealedSection:
     def features(self, encoder: str = "") -> RowView:
         """float32 (n, d) of the named encoder ("" is the run's), read on demand."""
         return RowView([self._inputs.features(self.id, encoder)], [self.rows])
+
+    def views(self, views: Views) -> RowView:
+        """float32 (n, views, d), features of several views of each spot by the run's encoder; NaN where one is missing."""
+        return self.features(views.key)
 
     def neighbours(self, k: int, within: float | None = None) -> Neighbours:
         """The k nearest spots of each by array position, at most `within` pitches away; see `Neighbours`."""
@@ -192,3 +200,7 @@ class Cohort:
     def features(self, encoder: str = "") -> RowView:
         """float32 (N, d) of the named encoder ("" is the run's), read on demand."""
         return RowView([s._inputs.features(s.id, encoder) for s in self.sections], [s.rows for s in self.sections])
+
+    def views(self, views: Views) -> RowView:
+        """float32 (N, views, d), features of several views of each spot by the run's encoder; NaN where one is missing."""
+        return self.features(views.key)

@@ -93,7 +93,7 @@ def _cut(
     if section.image is None or section.pixel_xy is None:
         lacking = "image" if section.image is None else "pixel coordinates"
         raise DataError(f"Section {section.id} has no {lacking} to cut patches from; leave it out or use --no-images.")
-    window = size if microns_per_pixel is None else _window(section, size, microns_per_pixel)
+    window = patch_window(section, size, microns_per_pixel)
     if section.image.suffix.lower() == patch_file.SUFFIX:
         _copy(writer, section, section.image, size, window)
         return
@@ -131,7 +131,14 @@ def _copy(writer: EntryWriter, section: Section, path: Path, size: int, window: 
     }
 
 
-def _window(section: Section, size: int, microns_per_pixel: float) -> int:
+def patch_window(section: Section, size: int, microns_per_pixel: float | None) -> int:
+    """Edge of a patch in native pixels of the section's image.
+
+    Raises:
+        DataError: patches of a given scale in an image of unknown scale.
+    """
+    if microns_per_pixel is None:
+        return size
     if section.microns_per_pixel is None:
         raise DataError(
             f"Section {section.id}: expected its microns per pixel, to cut patches at {microns_per_pixel:g}, but they "

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..datasets.cohort import Cohort, SealedSection
-from ..errors import MethodError
+from ..datasets.views import Views
+from ..errors import ConfigurationError, MethodError
 from ..yaml_files import dotted, fault
 
 
@@ -33,12 +34,20 @@ class Inputs:
         patches: whether it reads the pixels.
         labels: whether it reads the pathologist's labels.
         backbone: timm name of a network that it trains itself, whose weights the harness locates.
+        views: several views of each spot whose features by the run's encoder it reads; that encoder is among `encoders`.
     """
 
     encoders: tuple[str, ...] = ()
     patches: bool = False
     labels: bool = False
     backbone: str | None = None
+    views: tuple[Views, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.views and "" not in self.encoders:
+            raise ConfigurationError(
+                "Expected the run's encoder beside views, which it encodes; return Inputs(encoders=('',), views=...)."
+            )
 
     @property
     def image(self) -> bool:

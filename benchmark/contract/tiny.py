@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from ...datasets.cohort import Cohort, InputStore, MeasuredSection, SealedSection
+from ...datasets.views import Views
 from ...errors import ConfigurationError
 from ...methods.method import Inputs
 from ..engine.inputs import out_of_reach
@@ -45,6 +46,14 @@ class TinyStore(InputStore):
 
     @override
     def features(self, section: str, encoder: str) -> NDArray[np.float32]:
+        views = {some.key: some for some in self.inputs.views}
+        if encoder in views:
+            self.read.add(f"views {encoder}")
+            return views_of(views[encoder], self._own(section, f"views of section {section}"))
+        if encoder.startswith("@"):
+            raise ConfigurationError(
+                f"It read the views {encoder}, which it did not declare; add them to Inputs(views=(...,)) from inputs()."
+            )
         if encoder not in self.inputs.encoders:
             raise ConfigurationError(
                 f"It read features of encoder '{encoder}', which it did not declare; add the name to "
@@ -64,10 +73,32 @@ class TinyStore(InputStore):
 
 
 def features_of(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Means of a 4 x 4 grid of squares of each patch, centred: float32 (n, 48)."""
-    squares = patches.reshape(len(patches), 4, SIZE // 4, 4, SIZE // 4, 3)
+    """Means of a 4 x 4 grid of squares of each patch, or of as much of it as they cover, centred: float32 (n, 48)."""
+    square = patches.shape[1] // 4
+    squares = patches[:, : 4 * square, : 4 * square].reshape(len(patches), 4, square, 4, square, 3)
     means: NDArray[np.float64] = squares.mean(axis=(2, 4)).reshape(len(patches), FEATURES)
     return ((means - 128) / 64).astype(np.float32)
+
+
+def views_of(views: Views, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Features of views, float32 (n, views, 48): parts of the patches, or patches of the section's other spots.
+
+    Around a spot each view shows another spot of the section, or nothing where a section of 5 x 4 spots ends.
+    """
+    n, grid = len(patches), views.grid
+    if views.inside:
+        edge = SIZE // grid
+        places = range(0, grid * edge, edge)
+        parts = [patches[:, y : y + edge, x : x + edge] for y in places for x in places]
+        return np.stack([features_of(part) for part in parts], axis=1)
+    own = features_of(patches)
+    column, row = np.arange(n) % 5, np.arange(n) // 5
+    out = np.full((n, views.count, FEATURES), np.nan, dtype=np.float32)
+    for view in range(views.count):
+        x, y = column + view % grid - grid // 2, row + view // grid - grid // 2
+        there = np.flatnonzero((x >= 0) & (x < 5) & (y >= 0) & (5 * y + x < n))
+        out[there, view] = own[(5 * y + x)[there]]
+    return out
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,9 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
     metrics = metrics_of(task.identity)
     resolved = _resolve(task)
     needs_patches = resolved.inputs.image
-    inputs = prepare(dataset, sections, resolved.encoders, task.patch if needs_patches else None, cache)
+    views = {"": resolved.inputs.views}
+    patch = task.patch if needs_patches else None
+    inputs = prepare(dataset, sections, resolved.encoders, patch, cache, views=views)
     started, before = datetime.now(UTC), time.perf_counter()
     with work_directory(task.folder) as work:
         context = FitContext(

@@ -49,6 +49,7 @@ def trained_by(
         **resolved.identity(),
         "profile": options.profile,
         "patches": {**patch.model_dump(), "version": patches.PATCH_VERSION} if resolved.inputs.image else None,
+        **({"views": [some.identity() for some in resolved.inputs.views]} if resolved.inputs.views else {}),
         "scaling": scaling.SCALING_VERSION,
         "precision": precision,
         **({"bf16": machine.BF16_VERSION} if precision == "bf16" else {}),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from ...datasets.cache import ArrayCache
 from ...datasets.cohort import InputStore
 from ...datasets.patches import open_patches
 from ...datasets.registry import Dataset
+from ...datasets.view_pixels import open_views
+from ...datasets.views import Views, ViewWindows
 from ...errors import MethodError
 from ...leaderboard.record import PatchRecord
 from ...methods.encoders.registry import EncoderSpec
@@ -67,15 +70,18 @@ def prepare(
     patch: PatchRecord | None,
     cache: ArrayCache,
     progress: Progress | None = None,
+    views: Mapping[str, Iterable[Views]] | None = None,
 ) -> PreparedInputs:
     """Open, and where missing make, the inputs of some sections; `encoders` by the names that methods use.
+
+    `views` are those whose features are read, by the name of the encoder among `encoders`.
 
     Each image is decoded once, while the section before it is encoded; nothing of it is kept but the memory-mapped patches.
     """
     inputs = PreparedInputs()
     if patch is None:
         return inputs
-    from ...methods.encoders.features import open_features
+    from ...methods.encoders.features import open_features, open_view_features
 
     size, scale = patch.size, patch.microns_per_pixel
 
@@ -93,10 +99,21 @@ def prepare(
             inputs.opened_patches[section_id] = patches
             for name, spec in encoders.items():
                 report = None if progress is None else _named(progress, f"{section_id} {spec.name}")
-                inputs.opened_features[section_id, name] = open_features(spec, patches, key, cache, report)
+                own = open_features(spec, patches, key, cache, report)
+                inputs.opened_features[section_id, name] = own
+                for some in (views or {}).get(name, ()):
+                    pixels = partial(_views, dataset, section_id, some, patch)
+                    found = open_view_features(spec, some, pixels, own, key, cache, report)
+                    inputs.opened_features[section_id, name + some.key] = found
     if progress is not None:
         progress("sections", len(ids), len(ids))
     return inputs
+
+
+def _views(
+    dataset: Dataset, section: str, views: Views, patch: PatchRecord
+) -> tuple[ViewWindows, Iterator[NDArray[np.uint8]]]:
+    return open_views(dataset.load(section), views, patch.size, patch.microns_per_pixel)
 
 
 def _named(progress: Progress, name: str) -> Progress:

@@ -7,8 +7,10 @@ from functools import partial
 
 from ...datasets.cache import ArrayCache
 from ...datasets.gene_names import missing_notes
+from ...datasets.views import Views
 from ...files import remove_leftovers
 from ...leaderboard.record import Record
+from ...methods.encoders.registry import EncoderSpec
 from .inputs import prepare
 from .plan import Plan, PlannedCell
 from .reporter import Reporter
@@ -66,6 +68,15 @@ def _prepare(plan: Plan, labels: list[str], reporter: Reporter) -> None:
     wanted = [method for method in plan.methods if method.spec.label in set(labels) and method.inputs.image]
     if not wanted:
         return
-    encoders = {spec.name + spec.sha256: spec for method in wanted for spec in method.encoders.values()}
+    encoders = {_name(spec): spec for method in wanted for spec in method.encoders.values()}
+    views: dict[str, dict[Views, None]] = {}
+    for method in wanted:
+        if method.inputs.views:
+            views.setdefault(_name(method.encoders[""]), {}).update(dict.fromkeys(method.inputs.views))
     patch = plan.cells[0].task.patch
-    prepare(plan.dataset, plan.protocol.sections, encoders, patch, ArrayCache(plan.cache), reporter.preparing)
+    prepare(plan.dataset, plan.protocol.sections, encoders, patch, ArrayCache(plan.cache), reporter.preparing, views)
+
+
+def _name(encoder: EncoderSpec) -> str:
+    """What tells the encoders of several methods apart."""
+    return encoder.name + encoder.sha256

@@ -87,9 +87,9 @@ def fit_model(
     check_panel(fold, panel, contents_of(spots))
 
     patch = patch_of(options)
-    inputs = prepare(
-        dataset, sorted(patients), resolved.encoders, patch if resolved.inputs.image else None, cache, progress
-    )
+    views = {"": resolved.inputs.views}
+    patch_read = patch if resolved.inputs.image else None
+    inputs = prepare(dataset, sorted(patients), resolved.encoders, patch_read, cache, progress, views)
     train = open_cohort(dataset, fold.train, panel, options.target, inputs)
     validation = open_cohort(dataset, fold.validation, panel, options.target, inputs)
     context = FitContext(

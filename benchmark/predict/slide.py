@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from ...datasets.patches import read_patches
 from ...datasets.scale import Stated, settle
 from ...datasets.slides.kind import image_hash
 from ...datasets.tissue import overview
+from ...datasets.views import Views, view_windows
 from ...errors import ConfigurationError, DataError
-from ...methods.encoders.registry import EncoderSpec, Weights
+from ...methods.encoders.registry import Weights
 from ...version import __version__
 from ..engine.fit_predict import predict
 from ..engine.inputs import out_of_reach
@@ -27,6 +28,9 @@ from .grid import Points, grid_points, listed_points, parse_length
 from .model import FittedModel, load_model
 from .output import Form, check_output, describe, write_output
 from .parts import Parts
+
+if TYPE_CHECKING:
+    from ...methods.encoders.runtimes import Runtime
 
 Progress = Callable[[str, int, int], None]
 SPREAD = 0.1  # the training images' native pixels may differ by this share before a note is due
@@ -185,12 +189,14 @@ class _WindowStore:
         self._model = model
         self._image = image
         self._window = window
+        self._centres: NDArray[np.float64] = np.zeros((0, 2))
         self._corners: NDArray[np.int64] = np.zeros((0, 2), np.int64)
         self._patches: NDArray[np.uint8] | None = None
         self._features: dict[str, NDArray[np.float32]] = {}
-        self._runtimes: dict[str, Any] = {}
+        self._runtimes: dict[str, Runtime] = {}
 
     def open(self, centres: NDArray[np.float64]) -> None:
+        self._centres = centres
         self._corners = np.rint(centres).astype(np.int64) - self._window // 2
         self._patches = None
         self._features = {}
@@ -202,18 +208,35 @@ class _WindowStore:
 
     def features(self, section: str, encoder: str) -> NDArray[np.float32]:
         if encoder not in self._features:
-            if encoder not in self._model.encoders:
+            views = {some.key: some for some in self._model.inputs.views}
+            if encoder in views:
+                self._features[encoder] = self._encode_views(views[encoder], self.features(section, ""))
+            elif encoder in self._model.encoders:
+                self._features[encoder] = self._encode(encoder)
+            else:
                 raise out_of_reach(f"features by encoder '{encoder or 'default'}'")
-            self._features[encoder] = self._encode(encoder, self._model.encoders[encoder])
         return self._features[encoder]
 
-    def _encode(self, key: str, spec: EncoderSpec) -> NDArray[np.float32]:
-        from ...methods.encoders.features import encode_into
+    def _runtime(self, key: str) -> Runtime:
         from ...methods.encoders.runtimes import open_runtime
 
         if key not in self._runtimes:
-            self._runtimes[key] = open_runtime(spec, self._model.record.patch.size)
-        runtime = self._runtimes[key]
+            self._runtimes[key] = open_runtime(self._model.encoders[key], self._model.record.patch.size)
+        return self._runtimes[key]
+
+    def _encode_views(self, views: Views, own: NDArray[np.float32]) -> NDArray[np.float32]:
+        from ...methods.encoders.features import encode_views
+
+        windows = view_windows(views, self._centres, self._window, self._image.size)
+        shown = read_patches(self._image, windows.corners, windows.edge, self._model.record.patch.size)
+        out = np.empty((len(own), views.count, own.shape[1]), dtype=np.float32)
+        encode_views(out, views, windows, shown, own, lambda _size: self._runtime(""))
+        return out
+
+    def _encode(self, key: str) -> NDArray[np.float32]:
+        from ...methods.encoders.features import encode_into
+
+        runtime = self._runtime(key)
         out = np.empty((len(self._corners), runtime.dim), dtype=np.float32)
         for start in range(0, len(out), runtime.batch):
             stop = min(start + runtime.batch, len(out))

@@ -74,7 +74,8 @@ class Searcher:
         images = any(method.inputs.image for method in self._resolved)
         patch = plan.cells[0].task.patch if images else None
         ids = plan.protocol.sections
-        inputs = prepare(plan.dataset, ids, encoders, patch, cache, self._reporter.preparing)
+        views = {"": dict.fromkeys(some for method in self._resolved for some in method.inputs.views)}
+        inputs = prepare(plan.dataset, ids, encoders, patch, cache, self._reporter.preparing, views)
         contents = contents_of(read_spots(plan.dataset, ids, cache))
         for fold in plan.ground.settled.folds:
             panel = open_panel(plan.dataset, fold, cache)

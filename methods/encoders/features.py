@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ...datasets.cache import ArrayCache
 from ...datasets.entry import EntryWriter
 from ...datasets.hashing import canonical_hash
+from ...datasets.views import Views, ViewWindows
 from ...errors import DataError, MethodError
 from ..scaling import SCALING_VERSION
 from .agreement import Agreement, agreement
@@ -64,6 +66,71 @@ def open_features(
         writer.metadata.update(spec.identity(), patches=patch_key)
 
     return cache.get("features", features_key(spec, patch_key), build).arrays["features"]
+
+
+def open_view_features(
+    spec: EncoderSpec,
+    views: Views,
+    pixels: Callable[[], tuple[ViewWindows, Iterator[Patches]]],
+    own: NDArray[np.float32],
+    patch_key: str,
+    cache: ArrayCache,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """float32 (n, views, d), memory-mapped: features of several views of each spot; NaN where a view is missing.
+
+    Args:
+        pixels: opens where the views lie and what they show; called only when they are needed, and none is kept.
+        own: features of the spots' patches, float32 (n, d), which are not encoded again. patch_key: of those patches.
+        progress: called after each batch with (what, done, total).
+    """
+
+    def build(writer: EntryWriter) -> None:
+        windows, shown = pixels()
+        out = writer.array("features", (len(own), views.count, own.shape[1]), np.float32)
+        encode_views(out, views, windows, shown, own, lambda size: _runtime(spec, size), progress)
+        writer.metadata.update(spec.identity(), **views.identity(), patches=patch_key)
+
+    key = canonical_hash({"patches": patch_key, **views.identity(), **spec.identity()})
+    return cache.get("views", key, build).arrays["features"]
+
+
+def encode_views(
+    out: NDArray[np.float32],
+    views: Views,
+    windows: ViewWindows,
+    shown: Iterator[Patches],
+    own: NDArray[np.float32],
+    runtime: Callable[[int], Runtime],
+    progress: Progress | None = None,
+) -> None:
+    """Fill `out` (n, views, d): each window encoded once, wherever it is seen.
+
+    Args:
+        shown: the windows' pixels in order, uint8 (size, size, 3). own: features of the spots' patches, float32 (n, d).
+        runtime: the encoder for patches of a size.
+
+    Raises:
+        DataError: features that are not finite.
+    """
+    flat = out.reshape(-1, out.shape[2])
+    seen = windows.index.ravel()
+    order = np.argsort(seen, kind="stable")
+    ordered = seen[order]
+    done, first = 0, next(shown, None)
+    pending = shown if first is None else chain([first], shown)
+    while first is not None and (batch := list(islice(pending, runtime(len(first)).batch))):
+        values = runtime(len(first)).encode(np.stack(batch))
+        start, stop = np.searchsorted(ordered, [done, done + len(batch)])
+        flat[order[start:stop]] = values[ordered[start:stop] - done]
+        done += len(batch)
+        if progress is not None:
+            progress("views", done, len(windows.corners))
+    if views.own is not None:
+        out[:, views.own] = own
+    if not np.isfinite(out[windows.present]).all():
+        raise DataError("The encoder made features of views that are not finite; check its weights.")
+    out[~windows.present] = np.nan
 
 
 def encode_into(

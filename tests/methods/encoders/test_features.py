@@ -41,7 +41,7 @@ def _tiny(runtime: str) -> EncoderSpec:
 
 def test_resolving_the_default_imports_no_torch() -> None:
     code = (
-        "import sys; from qbench.methods.encoders import registry, features; resolve('efficientnet_lite0'); "
+        "import sys; from qbench.methods.encoders import registry, features; registry.resolve('efficientnet_lite0'); "
         "print(sorted({'torch', 'timm', 'openvino'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

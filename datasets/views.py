@@ -29,6 +29,7 @@ class Views:
 
     @property
     def count(self) -> int:
+        """Views of a spot."""
         return self.grid**2
 
     @property

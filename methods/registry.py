@@ -25,6 +25,7 @@ METHODS = Registry(
         "stnet": "qbench.methods.stnet.method:STNet",
         "histogene": "qbench.methods.histogene.method:HisToGene",
         "bleep": "qbench.methods.bleep.method:BLEEP",
+        "triplex": "qbench.methods.triplex.method:Triplex",
         "mean": "qbench.methods.controls.mean:Mean",
         "ridge": "qbench.methods.controls.ridge:Ridge",
         "pca-ridge": "qbench.methods.controls.pca_ridge:PcaRidge",

@@ -80,8 +80,12 @@ def open_view_features(
     """float32 (n, views, d), memory-mapped: features of several views of each spot; NaN where a view is missing.
 
     Args:
+        spec: the encoder.
+        views: which views.
         pixels: opens where the views lie and what they show; called only when they are needed, and none is kept.
-        own: features of the spots' patches, float32 (n, d), which are not encoded again. patch_key: of those patches.
+        own: features of the spots' patches, float32 (n, d), which are not encoded again.
+        patch_key: names the content of those patches.
+        cache: where they are kept.
         progress: called after each batch with (what, done, total).
     """
 
@@ -107,8 +111,13 @@ def encode_views(
     """Fill `out` (n, views, d): each window encoded once, wherever it is seen.
 
     Args:
-        shown: the windows' pixels in order, uint8 (size, size, 3). own: features of the spots' patches, float32 (n, d).
+        out: what is filled.
+        views: which views.
+        windows: where they lie.
+        shown: the windows' pixels in order, uint8 (size, size, 3).
+        own: features of the spots' patches, float32 (n, d).
         runtime: the encoder for patches of a size.
+        progress: called after each batch with (what, done, total).
 
     Raises:
         DataError: features that are not finite.

@@ -84,7 +84,7 @@ def test_a_models_folder_says_what_it_reads(model: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["colour", "ridge"])
+@pytest.mark.parametrize("method", ["colour", "ridge", "triplex[epochs=2]"])
 def test_a_training_sections_own_spots_are_predicted_as_the_harness_does(
     data: Path, tmp_path: Path, method: str
 ) -> None:
@@ -95,7 +95,8 @@ def test_a_training_sections_own_spots_are_predicted_as_the_harness_does(
     dataset = open_dataset(str(data), None, cache)
     section = dataset.load("S1")
     fitted = load_model(folder, {}, "auto", "auto")
-    store = prepare(dataset, ["S1"], fitted.encoders, fitted.record.patch, cache)
+    views = {"": fitted.inputs.views}
+    store = prepare(dataset, ["S1"], fitted.encoders, fitted.record.patch, cache, views=views)
     sealed = SealedSection(
         "S1", "P1", fitted.record.panel.genes, section.spots, section.array_xy, section.pixel_xy, SCALE, None, store
     )

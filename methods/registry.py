@@ -24,6 +24,7 @@ METHODS = Registry(
         "qca": "qbench.methods.qca.method:QCA",
         "stnet": "qbench.methods.stnet.method:STNet",
         "histogene": "qbench.methods.histogene.method:HisToGene",
+        "hist2st": "qbench.methods.hist2st.method:Hist2ST",
         "bleep": "qbench.methods.bleep.method:BLEEP",
         "triplex": "qbench.methods.triplex.method:Triplex",
         "mean": "qbench.methods.controls.mean:Mean",

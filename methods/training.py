@@ -80,6 +80,7 @@ def run(
     summed: bool = False,
     average: float = 0.0,
     settle: Callable[[], None] | None = None,
+    rate: Callable[[int], float] | None = None,
     memory_hint: str = "set a smaller batch_size",
 ) -> None:
     """Train in place; the network ends in evaluation mode, in the state of the best epoch on validation.
@@ -103,6 +104,7 @@ def run(
             has this share; training goes on from the weights themselves.
         settle: called on the averaged network, whose batch statistics are of no weights that it has, before it
             validates.
+        rate: share of the learning rate in each epoch, the first of which is 1; None for all of it throughout.
         memory_hint: what to change where a batch does not fit.
 
     Raises:
@@ -123,6 +125,9 @@ def run(
             if stop:
                 break
             network.train()
+            if rate is not None:
+                for group in optimiser.param_groups:
+                    group["lr"] = parameters.learning_rate * rate(epoch)
             batches = _batches(n, parameters.batch_size, generator, drop_last)
             with memory_named(f"{memory_hint} (now {parameters.batch_size})"):
                 figures = _epoch(

@@ -21,7 +21,7 @@ def add(app: typer.Typer) -> None:
 
 
 def convert(
-    method: Annotated[str, typer.Argument(help="stnet, histogene or bleep.")],
+    method: Annotated[str, typer.Argument(help="stnet, histogene, hist2st or bleep.")],
     file: Annotated[Path, typer.Argument(help="State dict of the public code: .safetensors, .pt, .pth or .ckpt.")],
     genes: Annotated[
         Path, typer.Option("--genes", help="Genes in the order of its outputs: text, one a line, or .npy of strings.")

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from ..support.method_cohorts import linear_cohort, sealed
+from ..support.plain_hist2st import PlainHist2ST, adjacency
 
 
 def genes_file(folder: Path, n: int) -> Path:
@@ -129,6 +130,71 @@ def test_a_converted_histogene_reads_pixels_in_the_published_order(tmp_path: Pat
     np.testing.assert_allclose(method.predict(sealed(section)), expected, rtol=1e-4, atol=1e-4)
 
 
+def hist2st_checkpoint(folder: Path) -> tuple[PlainHist2ST, Path]:
+    """Weights of no use, far enough from where they start that each tensor matters."""
+    torch.manual_seed(0)
+    plain = PlainHist2ST(genes=9, side=4, channels=16, mixers=2, depth=2, heads=2, graph=3).eval()
+    for module in plain.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.3)
+            module.running_var.uniform_(0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+    path = folder / "5-Hist2ST.ckpt"
+    torch.save({"epoch": 349, "state_dict": plain.state_dict()}, path)
+    return plain, path
+
+
+def test_hist2st_equals_a_plain_transcription(tmp_path: Path):
+    plain, path = hist2st_checkpoint(tmp_path)
+    convert_model("hist2st", path, genes_file(tmp_path, 9), tmp_path / "m")
+    method = load_method(tmp_path / "m")
+    p = method.parameters
+    assert (p.dim, p.channels, p.patch_size, p.mixers, p.depth, p.heads, p.mlp, p.graph_layers, p.lstm_layers) == (
+        32, 16, 28, 2, 2, 2, 32, 3, 2,
+    )  # fmt: skip
+    assert (p.zinb, p.bake) == (0.25, 5)
+    assert method.n_parameters() == sum(w.numel() for w in plain.parameters())
+    section = linear_cohort(0, {"A1": 23}, patch=30).sections[0]
+    places, centres = method._places(section), torch.from_numpy(section.array_xy).round().long()
+    pixels = torch.from_numpy(np.asarray(section.patches())[:, 1:29, 1:29].transpose(0, 3, 2, 1).copy())
+
+    def ours(kind: torch.dtype) -> list[Tensor]:
+        network = method.network.to(kind)
+        prediction, vector = network(pixels, places.positions, places.near, places.share)
+        mean, dispersion, zero = network.count_model(vector)
+        return [prediction, mean, dispersion, zero.sigmoid(), network.view_score(vector)]
+
+    with torch.no_grad():
+        for kind, tolerance in ((torch.float64, 1e-8), (torch.float32, 1e-3)):
+            due = plain.to(kind)(pixels.to(kind), centres, adjacency(torch.from_numpy(section.array_xy)).to(kind))
+            for found, expected in zip(ours(kind), due, strict=True):
+                torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(method.predict(sealed(section)), due[0].numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_a_hist2st_without_its_further_heads_is_read_and_another_layout_refused(tmp_path: Path):
+    plain, _ = hist2st_checkpoint(tmp_path)
+    genes, state = genes_file(tmp_path, 9), plain.state_dict()
+    bare = {k: v for k, v in state.items() if k.split(".")[0] not in ("mean", "disp", "pi", "coef")}
+    torch.save(bare, tmp_path / "bare.pt")
+    method = convert("hist2st", tmp_path / "bare.pt", genes)
+    assert (method.parameters.zinb, method.parameters.bake) == (0, 0)
+    for change, words in (
+        ({"vit.transformer.layer3.0.weight": torch.zeros(32, 64)}, "do not fill hist2st.*graph.0.weight"),
+        ({"vit.transformer.layer1.0.dw.0.weight": None}, "has no tensor vit.transformer.layer1.0.dw.0.weight"),
+        ({"hr.weight": torch.zeros(9, 32)}, "the public hist2st in .*found 1 others: hr.weight"),
+        ({"x_embed.weight": torch.zeros(64, 31)}, "do not fill hist2st: .*expected dim="),
+    ):
+        changed = {k: v for k, v in {**state, **change}.items() if v is not None}
+        torch.save(changed, tmp_path / "changed.pt")
+        with pytest.raises(DataError, match=words) as error:
+            convert("hist2st", tmp_path / "changed.pt", genes)
+        assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match=r"the public hist2st in .*others: .*vit.transformer.layers.0.0.norm.weight"):
+        convert("hist2st", histogene_checkpoint(tmp_path)[1], genes)
+
+
 class PublicBLEEP(nn.Module):
     """The tensor names of the public CLIPModel."""
 
@@ -210,7 +276,7 @@ def test_gene_lists(tmp_path: Path):
 
 # The command, end to end.
 
-PUBLIC = {"stnet": 250, "histogene": 9, "bleep": 20}  # outputs of the weights that are made up below
+PUBLIC = {"stnet": 250, "histogene": 9, "hist2st": 9, "bleep": 20}  # outputs of the weights that are made up below
 
 
 def public_weights(name: str, folder: Path) -> Path:
@@ -218,6 +284,8 @@ def public_weights(name: str, folder: Path) -> Path:
     torch.manual_seed(0)
     if name == "histogene":
         return histogene_checkpoint(folder)[1]
+    if name == "hist2st":
+        return hist2st_checkpoint(folder)[1]
     if name == "bleep":
         torch.save(PublicBLEEP(PUBLIC["bleep"]).state_dict(), folder / "best.pt")
         return folder / "best.pt"
@@ -302,7 +370,7 @@ def test_the_command_says_what_it_cannot_do(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     for arguments, words in (
-        (("histogen", weights), "There is no converter named 'histogen'. Did you mean 'histogene'. Known: bleep, histogene, stnet."),
+        (("histogen", weights), "There is no converter named 'histogen'. Did you mean 'histogene'. Known: bleep, hist2st, "),
         (("stnet", weights), "Expected a state dict of the public stnet in .*last.ckpt, but it has no tensor classifier.weight; it holds "),
         (("histogene", tmp_path / "none.pt"), "none.pt, but there is no such file; check the path."),
         (("histogene", tmp_path / "noise.pt"), "noise.pt, but it|Expected only tensors in .*noise.pt"),

@@ -25,13 +25,23 @@ UNSELECTED = (
     "shuffled[method=mean]",
     "stnet[epochs=1]",
     "histogene[epochs=1]",
+    "hist2st[epochs=1]",
     "bleep[epochs=1]",
     "qca[epochs=1]",
 )
-SCALED = ("ridge[alpha=10]", "knn[k=3]", "stnet[epochs=1]", "histogene[epochs=1]", "bleep[epochs=1]", "qca[epochs=1]")
+SCALED = (
+    "ridge[alpha=10]",
+    "knn[k=3]",
+    "stnet[epochs=1]",
+    "histogene[epochs=1]",
+    "hist2st[epochs=1]",
+    "bleep[epochs=1]",
+    "qca[epochs=1]",
+)
 TRAINED = (  # so fast, on spots so noisy, that neither the last epoch nor the one of least loss is the best on validation
     "stnet[epochs=60,learning_rate=0.1,patience=0]",
     "histogene[epochs=30,learning_rate=0.01,patience=0]",
+    "hist2st[epochs=30,learning_rate=0.01,patience=0,graph_layers=2]",
     "bleep[epochs=30,learning_rate=0.01,patience=0]",
     "qca[epochs=30,learning_rate=0.01,patience=0]",
 )

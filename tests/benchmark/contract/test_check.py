@@ -252,7 +252,7 @@ def test_shipped_controls_keep_their_promises(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["bleep", "stnet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("qca", "histogene"))]
+    "name", ["bleep", "stnet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("qca", "histogene", "hist2st"))]
 )
 def test_shipped_methods_keep_their_promises(name: str) -> None:
     assert [result for result in check_method(spec(name)) if result.status != "kept"] == []

@@ -27,6 +27,7 @@ METHODS = Registry(
         "hist2st": "qbench.methods.hist2st.method:Hist2ST",
         "bleep": "qbench.methods.bleep.method:BLEEP",
         "triplex": "qbench.methods.triplex.method:Triplex",
+        "deepspot": "qbench.methods.deepspot.method:DeepSpot",
         "mean": "qbench.methods.controls.mean:Mean",
         "ridge": "qbench.methods.controls.ridge:Ridge",
         "pca-ridge": "qbench.methods.controls.pca_ridge:PcaRidge",

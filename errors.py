@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import reprlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -95,4 +96,6 @@ def reading(what: str, path: object, remedy: str) -> Iterator[None]:
     except QbenchError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise  # of what is written meanwhile
         raise DataError(f"Expected {what} in {path}, but it cannot be read: {reason(error)}; {remedy}.") from error

@@ -60,13 +60,15 @@ def regular_bytes(path: Path) -> bytes:
 
 
 def unpacked_bytes(path: Path) -> bytes:
-    """The bytes of a regular file, unpacked where they are gzipped, whatever its name.
+    """The bytes of a regular file, unpacked where they are gzipped; what is named `.gz` must be.
 
     Raises:
         OSError: as in `regular_bytes`, no sound gzip, or one that swells beyond reason.
     """
     packed = regular_bytes(path)
     if not packed.startswith(b"\x1f\x8b"):
+        if path.suffix == ".gz":
+            raise OSError(errno.EINVAL, "it is not gzipped", str(path))
         return packed
     most = max(SMALL, RATIO * len(packed))
     parts, size = [], 0

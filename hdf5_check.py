@@ -102,17 +102,23 @@ def _sparse(name: str, group: Any) -> None:
 
     if any(len(group[part].shape) != 1 for part in ("data", "indices", "indptr")):
         raise Unsound(f"'{name}' is no sparse matrix: its parts are no lists")
-    stored, pointers = group["data"].shape[0], group["indptr"][:]
-    shape = np.asarray(group.attrs.get("shape", group["shape"][:] if "shape" in group else ()))
+    n_stored, pointers = group["data"].shape[0], group["indptr"][:]
+    stated = next((group.attrs[key] for key in ("shape", "h5sparse_shape") if key in group.attrs), None)
+    shape = np.asarray(group["shape"][:] if stated is None and "shape" in group else () if stated is None else stated)
     if pointers.dtype.kind not in "iu" or group["indices"].dtype.kind not in "iu" or shape.dtype.kind not in "iu":
         raise Unsound(f"'{name}' is no sparse matrix: its pointers are no whole numbers")
     pointers = pointers.astype(np.int64)
-    if group["indices"].shape[0] != stored or not len(pointers) or pointers[0] != 0 or pointers[-1] != stored:
-        raise Unsound(f"'{name}' has {stored} values, its pointers and indices are of another number")
+    if group["indices"].shape[0] != n_stored or not len(pointers) or pointers[0] != 0 or pointers[-1] != n_stored:
+        raise Unsound(f"'{name}' has {n_stored} values, its pointers and indices are of another number")
     if (np.diff(pointers) < 0).any():
         raise Unsound(f"the pointers of '{name}' run backwards")
     if len(shape) != 2 or len(pointers) - 1 not in shape:
         raise Unsound(f"'{name}' states the shape {shape.tolist()}, its pointers are of {len(pointers) - 1} rows")
+    across = int(shape[1] if len(pointers) - 1 == shape[0] else shape[0])
+    for start in range(0, n_stored, READ):
+        indices = group["indices"][start : start + READ]
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < across:
+            raise Unsound(f"'{name}' has {across} columns, an index lies outside them")
 
 
 def _bounded(what: str, stated: int, size: int) -> None:

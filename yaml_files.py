@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from .errors import ConfigurationError, close_to, short, unknown
+from .files import regular_bytes
 
 Model = TypeVar("Model", bound=BaseModel)
 MOST = 1_000_000  # values of a file with its aliases written out: a few lines of aliases can state 9^9 of them
@@ -51,7 +52,8 @@ def read_yaml(path: Path | Traversable, what: str) -> Any:
         ConfigurationError: it cannot be read, is no UTF-8 or no YAML, or holds another kind of value or too many.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = regular_bytes(path) if isinstance(path, Path) else path.read_bytes()
+        values = yaml.safe_load(content.decode())
         if _weigh(values, {}) > MOST:
             raise ValueError(f"it states more than {MOST:,} values")
     except FileNotFoundError as error:

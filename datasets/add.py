@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from ..errors import ConfigurationError, DataError, unknown
 from ..files import write_text
 from ..names import check_name, patient_name
 from .find import BINNED, FORMS, find_sections, parse_bin
+from .spot_tables import table_rows
 
 
 def write_dataset_card(
@@ -83,17 +83,8 @@ def read_patients(path: Path) -> dict[str, str | None]:
     Raises:
         DataError: columns that are not there, or a section twice.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"section", "patient"} <= set(reader.fieldnames or ()):
-                raise DataError(
-                    f"Expected columns section and patient in {path}, found "
-                    f"{', '.join(reader.fieldnames or ()) or 'none'}; write these two."
-                )
-            rows = [(row["section"], patient_name(row["patient"])) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"Expected a table of patients in {path}, but {error}; write it as CSV.") from error
+    listed = table_rows(path, ("section", "patient"), ",", "write these two as CSV")
+    rows = [(row["section"], patient_name(row["patient"])) for _, row in listed]
     if len({section for section, _ in rows}) != len(rows):
         raise DataError(f"Expected each section once in {path}; remove the duplicates.")
     return dict(rows)

@@ -6,9 +6,7 @@ others are turned into numbers: several times faster than a general CSV reader, 
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..errors import DataError
+from ..errors import DataError, reading
+from ..files import regular_bytes, unpacked_bytes
 
 _BLOCK = 1 << 22
 _DIGITS = 9  # 999,999,999 fits int32
@@ -48,12 +47,8 @@ def read_count_table(path: Path, separator: bytes = b"\t") -> CountTable:
         DataError: a damaged file, rows of different length, a cell that is not a whole non-negative number, a spot or
             gene that appears twice; names the file, and the row and column where there is one.
     """
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"Expected a readable table of counts in {path}, but {error}; fetch the file again.") from error
+    with reading("a table of counts", path, "fetch the file again"):
+        data = unpacked_bytes(path) if path.suffix == ".gz" else regular_bytes(path)
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
     head = data[: max(data.find(b"\n"), 0)]

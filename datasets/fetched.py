@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, IntegrityError
+from ..errors import IntegrityError, reading
 from ..files import write_text
+from ..text_files import read_json
 from .download import Expected, check
 from .hashing import plain_sha256
 
@@ -36,17 +37,14 @@ class FetchRecord:
         self.complete: str | None = None
         path = folder / RECORD
         if path.is_file():
-            try:
-                found = json.loads(path.read_text(encoding="utf-8"))
-                self.files, self.archives, self.complete = (
-                    dict(found["files"]),
-                    dict(found["archives"]),
-                    found["complete"],
-                )
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"Expected the checksums of a fetch in {path}, but {error}; remove that file and fetch again."
-                ) from error
+            what, remedy = "the checksums of a fetch", "remove that file and fetch again"
+            with reading(what, path, remedy):
+                found = read_json(path, what, remedy)
+                self.files = {
+                    name: {"size": int(known["size"]), "sha256": str(known["sha256"])}
+                    for name, known in found["files"].items()
+                }
+                self.archives, self.complete = dict(found["archives"]), found["complete"]
 
     def sha256(self, path: str) -> str | None:
         """The recorded sha256 of a file, or of an archive named below the archives' folder; None if not fetched yet."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigurationError, DataError
+from ..errors import ConfigurationError, DataError, reading
 from ..names import check_name, patient_name
+from ..text_files import read_json
 from .find_images import first_image, image_of
 from .readers.store_files import full_image, is_store, read_store
 from .readers.visium_files import BIN, find_samples, prefix_of
@@ -230,9 +230,8 @@ def _hest_patient(folder: Path, name: str) -> str | None:
     path = folder / "metadata" / f"{name}.json"
     if not path.is_file():
         return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+    what, remedy = "a sample's metadata", "fetch it again"
+    with reading(what, path, remedy):
+        found = read_json(path, what, remedy)
         study, label = patient_name(found.get("dataset_title")), patient_name(found.get("patient"))
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"Expected a sample's metadata in {path}, but {error}; fetch it again.") from error
     return f"{study} - {label}" if study and label else None

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import DataError, reason
+from ..files import check_regular, regular_bytes
 from .scale import Stated
 from .slides.kind import kind_of, refused
 from .slides.tiff_scale import plausible
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 500_000_000  # five times a HER2ST section; a whole-slide image must be read by region instead
 _MODES = {"RGB", "RGBA", "L", "LA", "P", "PA", "1"}  # up to 8 bits; anything else would need a choice of conversion
+_PROGRAMS = {"EPS", "WMF"}  # formats that run a program of others to be drawn
 # libjpeg's warnings that pixels were lost; with any other the image is whole, and every viewer shows it.
 _LOST = ("premature end", "huffman code", "arithmetic code", "instead of rst")
 _EIGHT_BITS = "convert it to 8-bit RGB, for example with 'vips cast {name} {stem}-8bit.png uchar --shift'"
@@ -147,7 +149,7 @@ class JpegImage(_Whole):
 
         try:
             return PIL.Image.open(io.BytesIO(self._data), formats=["JPEG"])
-        except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        except Exception as error:  # damaged bytes reach every corner of Pillow
             raise _damaged(self._path, ValueError(self._warning)) from error
 
 
@@ -167,8 +169,10 @@ class PillowImage(_Whole):
                 "ignore", PIL.Image.DecompressionBombWarning
             )  # its error, at twice the size, still stands
             try:
-                self._image = PIL.Image.open(path)
-            except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+                check_regular(path)
+                PIL.Image.init()
+                self._image = PIL.Image.open(path, formats=[name for name in PIL.Image.ID if name not in _PROGRAMS])
+            except Exception as error:  # damaged bytes reach every corner of Pillow
                 raise _damaged(path, error) from error
         raw = str(self._image.tile[0][3]) if self._image.tile else ""  # Pillow cuts 16-bit RGB to 8 without a word
         if self._image.mode not in _MODES or ";16" in raw:
@@ -219,13 +223,13 @@ def _jfif(data: bytes) -> Stated | None:
 def _converted(path: Path, image: PIL.Image.Image) -> NDArray[np.uint8]:
     try:
         return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # damaged bytes reach every corner of Pillow
         raise _damaged(path, error) from error
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular_bytes(path)
     except OSError as error:
         raise _damaged(path, error) from error
 
@@ -240,5 +244,4 @@ def _bounded(path: Path, width: int, height: int) -> tuple[int, int]:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    reason = str(error).rstrip(".") or type(error).__name__
-    return DataError(f"Expected a readable image in {path}, but: {reason}; fetch the file again.")
+    return DataError(f"Expected a readable image in {path}, but: {reason(error)}; fetch the file again.")

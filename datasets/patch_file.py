@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..hdf5_files import open_hdf5
 from .section import Section
 
 SUFFIX = ".h5"
 BLOCK = 256  # patches that are read at once
 PATCH_MICRONS = 0.5  # microns per pixel of HEST-1k's patches, stated by its authors
+_WHAT, _AGAIN = "HEST patches", "fetch the file again"
 
 
 def patch_barcodes(path: Path) -> tuple[str, ...]:
@@ -22,18 +24,15 @@ def patch_barcodes(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: no HDF5 file of patches.
     """
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            if "img" not in file or "barcode" not in file:
-                raise DataError(
-                    f"Expected datasets img and barcode in {path}, found {', '.join(file) or 'none'}; give HEST's patch file."
-                )
-            values = np.asarray(file["barcode"]).ravel()
-    except OSError as error:
-        raise _damaged(path, error) from error
-    return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values)
+    with open_hdf5(path, _WHAT, _AGAIN) as file:
+        if "img" not in file or "barcode" not in file:
+            raise DataError(
+                f"Expected datasets img and barcode in {path}, found {', '.join(file) or 'none'}; give HEST's patch file."
+            )
+        values = np.asarray(file["barcode"]).ravel()
+        if len(file["img"].shape) != 4 or len(file["img"]) != len(values):
+            raise ValueError(f"img is {file['img'].shape}, of {len(values)} barcodes")
+        return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values)
 
 
 def fill_patches(out: NDArray[np.uint8], section: Section, path: Path) -> None:
@@ -42,8 +41,6 @@ def fill_patches(out: NDArray[np.uint8], section: Section, path: Path) -> None:
     Raises:
         DataError: patches of another size, or spots without one.
     """
-    import h5py
-
     place = {barcode: i for i, barcode in enumerate(patch_barcodes(path))}
     lost = [spot for spot in section.spots if spot not in place]
     if lost:
@@ -52,19 +49,16 @@ def fill_patches(out: NDArray[np.uint8], section: Section, path: Path) -> None:
         )
     rows = np.array([place[spot] for spot in section.spots])
     order = np.argsort(rows)  # HDF5 reads in the order of the file
-    try:
-        with h5py.File(path, "r") as file:
-            found = file["img"]
-            if found.shape[1:] != out.shape[1:] or found.dtype != np.uint8:
-                raise DataError(
-                    f"Expected patches of {out.shape[1:]} and 8 bits in {path}, found {found.shape[1:]} of {found.dtype}; "
-                    "give HEST's patch file."
-                )
-            for start in range(0, len(order), BLOCK):
-                part = order[start : start + BLOCK]
-                out[part] = found[rows[part]]
-    except OSError as error:
-        raise _damaged(path, error) from error
+    with open_hdf5(path, _WHAT, _AGAIN) as file:
+        found = file["img"]
+        if found.shape[1:] != out.shape[1:] or found.dtype != np.uint8:
+            raise DataError(
+                f"Expected patches of {out.shape[1:]} and 8 bits in {path}, found {found.shape[1:]} of {found.dtype}; "
+                "give HEST's patch file."
+            )
+        for start in range(0, len(order), BLOCK):
+            part = order[start : start + BLOCK]
+            out[part] = found[rows[part]]
 
 
 def read_all_patches(path: Path, progress: Callable[[int, int], None] | None = None) -> None:
@@ -73,19 +67,10 @@ def read_all_patches(path: Path, progress: Callable[[int, int], None] | None = N
     Raises:
         DataError: a damaged or truncated file.
     """
-    import h5py
-
     patch_barcodes(path)
-    try:
-        with h5py.File(path, "r") as file:
-            found = file["img"]
-            for start in range(0, len(found), BLOCK):
-                found[start : start + BLOCK]
-                if progress is not None:
-                    progress(min(start + BLOCK, len(found)), len(found))
-    except OSError as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: OSError) -> DataError:
-    return DataError(f"Expected HEST patches in {path}, but {str(error).splitlines()[0]}; fetch the file again.")
+    with open_hdf5(path, _WHAT, _AGAIN) as file:
+        found = file["img"]
+        for start in range(0, len(found), BLOCK):
+            found[start : start + BLOCK]
+            if progress is not None:
+                progress(min(start + BLOCK, len(found)), len(found))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import DataError
+from ..text_files import read_rows
 
 
 def read_selection(path: Path) -> dict[str, tuple[float, float, float, float]]:
@@ -45,24 +43,24 @@ def read_labels(path: Path) -> dict[str, str]:
     return labels
 
 
-def table_rows(path: Path, columns: tuple[str, ...], separator: str = "\t") -> list[tuple[int, dict[str, str]]]:
+def table_rows(
+    path: Path, columns: tuple[str, ...], separator: str = "\t", remedy: str = "fetch the file again"
+) -> list[tuple[int, dict[str, str]]]:
     """The named columns of a small table, gzipped or not, with row numbers.
 
     Raises:
         DataError: no such table, or a column that is missing.
     """
-    try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=separator)
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(
-                    f"Expected columns {', '.join(columns)} in {path}, found no {', '.join(missing)}; fetch the file again."
-                )
-            return [(i, {column: row[column] or "" for column in columns}) for i, row in enumerate(reader, start=1)]
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"Expected a readable table in {path}, but {error}; fetch the file again.") from error
+    head, *rows = read_rows(path, "a table", remedy, separator) or [[]]
+    missing = [column for column in columns if column not in head]
+    if missing:
+        raise DataError(f"Expected columns {', '.join(columns)} in {path}, found no {', '.join(missing)}; {remedy}.")
+    at = {column: head.index(column) for column in columns}
+    filled = [row for row in rows if row]
+    return [
+        (i, {column: row[place] if place < len(row) else "" for column, place in at.items()})
+        for i, row in enumerate(filled, start=1)
+    ]
 
 
 def number(path: Path, row: int, column: str, text: str) -> float:

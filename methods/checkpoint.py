@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,8 @@ def read_checkpoint(directory: Path, context: FitContext) -> dict[str, Any] | No
     if not path.is_file():
         return None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        found = dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # noqa: BLE001 - damaged bytes reach every corner of the format
         context.warn(f"The checkpoint could not be read ({type(error).__name__}); training began anew.")
         return None
-    return dict(found)
+    return found

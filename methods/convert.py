@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
+from ..array_files import read_array
 from ..errors import ConfigurationError, DataError, MethodError, unknown
+from ..text_files import read_text
 from .method import Method
 from .public_layouts import LAYOUTS
 from .registry import spec
@@ -76,15 +76,11 @@ def read_genes(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: no such file, no genes, pickled objects, or a gene named twice.
     """
-    try:
-        if path.suffix == ".npy":
-            genes = [str(gene) for gene in np.load(path, allow_pickle=False).ravel()]
-        else:
-            genes = path.read_text(encoding="utf-8").split()
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"Expected gene symbols in {path}, one a line or a .npy of strings, but: {error}; write them as text."
-        ) from error
+    what, remedy = "gene symbols", "write them as text, one a line, or as a .npy of strings"
+    if path.suffix == ".npy":
+        genes = [str(gene) for gene in read_array(path, what, remedy).ravel()]
+    else:
+        genes = read_text(path, what, remedy).split()
     if not genes:
         raise DataError(f"Expected gene symbols in {path}, found none; write one a line.")
     if len(set(genes)) != len(genes):

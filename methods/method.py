@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..array_files import read_weights
 from ..datasets.cohort import Cohort, SealedSection
 from ..datasets.views import Views
-from ..errors import ConfigurationError, MethodError
+from ..errors import ConfigurationError, MethodError, reading
+from ..text_files import read_json
 from ..yaml_files import dotted, fault
 
 
@@ -173,15 +175,11 @@ class Method(ABC):
         Raises:
             MethodError: another method's folder, a version whose numbers differ, or weights that cannot be read.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            header = json.loads((directory / "method.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise MethodError(
-                f"Expected a saved method in {directory}, but method.json cannot be read: {error}; fit it again."
-            ) from error
+        path, what, remedy = directory / "method.json", "a saved method", "fit it again with this qbench"
+        with reading(what, path, remedy):
+            header = read_json(path, what, remedy)
+            genes = tuple(map(str, header["genes"]))
+            header["parameters"]  # without them it would be another method, of the defaults
         if (header.get("name"), header.get("version")) != (cls.name, cls.version):
             raise MethodError(
                 f"Expected {cls.name} version {cls.version} in {directory}, found {header.get('name')} version "
@@ -195,13 +193,8 @@ class Method(ABC):
                 f"Expected the parameters of {cls.name} in {directory / 'method.json'}, but {dotted(where)}: {words} "
                 "Fit it again with this qbench."
             ) from error
-        method.genes = tuple(header["genes"])
-        weights = directory / "model.safetensors"
-        try:
-            state = load_file(weights)
-        except (OSError, SafetensorError) as error:
-            raise MethodError(
-                f"Expected the weights of {cls.name} in {weights}, but they cannot be read: {error}; fit it again."
-            ) from error
-        method.restore(state)
+        method.genes = genes
+        weights, what = directory / "model.safetensors", f"the weights of {cls.name}"
+        with reading(what, weights, remedy):
+            method.restore(read_weights(weights, what, remedy))
         return method

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from ..errors import ConfigurationError, DataError, close_to, short, unknown
+from ..errors import ConfigurationError, close_to, reading, short, unknown
 from ..registries import HERE, Registry
+from ..text_files import read_json
 from .card import PROFILES, MethodCard, shipped_card, values_in_words
 from .dashes import dashed
 from .method import Method, Parameters
@@ -168,13 +168,9 @@ def load_method(directory: Path) -> Method:
         MethodError: one of another version.
         ConfigurationError: its class is not installed.
     """
-    try:
-        name = json.loads((Path(directory) / "method.json").read_text(encoding="utf-8"))["name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"Expected a saved method in {directory}, but method.json cannot be read ({error}); "
-            "name the folder 'model' of a cell."
-        ) from error
+    path, what, remedy = Path(directory) / "method.json", "a saved method", "name the folder 'model' of a cell"
+    with reading(what, path, remedy):
+        name = str(read_json(path, what, remedy)["name"])
     return method_class(name).load(Path(directory))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from ...array_files import read_parquet
+from ...errors import DataError, reading
+from ...files import unpacked_bytes
 from ...names import from_spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -104,18 +107,15 @@ def _from_anndata(path: Path) -> dict[str, ExternalSection]:
 def _read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    try:
+    what, remedy = "a table of predictions", "write it anew"
+    with reading(what, path, remedy):
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            return read_parquet(path, what, remedy).to_pandas()
         separator = "\t" if ".tsv" in path.suffixes else ","
         kinds = {"section": "category", "spot": "category", "gene": "category"}
-        return pd.read_csv(
-            path, sep=separator, dtype=kinds, keep_default_na=False, na_values={"prediction": ["", "NA", "NaN", "nan"]}
-        )
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise DataError(
-            f"Expected a table of predictions in {path}, but {str(error).splitlines()[0]}; write it anew."
-        ) from error
+        missing = {"prediction": ["", "NA", "NaN", "nan"]}
+        data = io.BytesIO(unpacked_bytes(path))
+        return pd.read_csv(data, sep=separator, dtype=kinds, keep_default_na=False, na_values=missing)
 
 
 def _from_table(path: Path, table: pd.DataFrame) -> dict[str, ExternalSection]:

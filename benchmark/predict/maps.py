@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import unknown
 from ...files import written
+from ...hdf5_files import open_hdf5
 from ...names import path_part
 from .model import read_fit
 from .output import SLIDE, TABLE
@@ -85,7 +86,5 @@ def _opened(predictions: Path) -> Iterator[Any]:
 
         yield zarr.open_group(predictions / TABLE, mode="r")
         return
-    import h5py
-
-    with h5py.File(predictions) as file:
+    with open_hdf5(predictions, "predictions", "predict again") as file:
         yield file

@@ -10,9 +10,7 @@ hgnc_complete_set_*.txt       HGNC's table of symbols; without it genes keep the
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
+from ...text_files import read_text
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
 from ..count_table import read_count_table
@@ -115,11 +114,7 @@ def _spot(name: str, path: Path) -> str:
 
 def _labels(path: Path) -> dict[str, str]:
     """Tumour or not, of each spot: the last of five cells, after the spot's name, x, y and a number."""
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"Expected a readable table in {path}, but {error}; fetch the file again.") from error
+    text = read_text(path, "a table of labels", "fetch the file again")
     labels = {}
     for line, row in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[1:], start=1):
         cells = row.split("\t")

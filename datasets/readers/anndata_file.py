@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ...errors import DataError
+from ...hdf5_files import open_hdf5
 from ..section import whole_counts
 
 if TYPE_CHECKING:
@@ -31,18 +32,13 @@ def open_anndata(path: Path) -> Iterator[h5py.File]:
     """
     import h5py
 
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(
-            f"Expected an AnnData file in {path}, but {str(error).splitlines()[0]}; is it an .h5ad?"
-        ) from error
-    with file:
+    with open_hdf5(path, "an AnnData file", "open it with anndata and write it anew") as file:
         if not {"obs", "var"} <= set(file):
             raise DataError(f"Expected an AnnData file in {path}, found HDF5 without obs and var; is it an .h5ad?")
         if not isinstance(file["obs"], h5py.Dataset) and "raw.X" not in file:
             yield file
             return
+    # The old layout is read by its path, which has been looked through above.
     with h5py.File("anew", "w", driver="core", backing_store=False) as anew:
         _write_anew(path, anew)
         yield anew

@@ -8,13 +8,13 @@ patches/ID.h5                                       patches of 224 pixels at 0.5
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, reading
+from ...text_files import read_json
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
 from ..find import find_sections
@@ -77,12 +77,10 @@ def read_hest(entry: SectionEntry, base: Path) -> Section:
 def _pixel_sizes(path: Path) -> list[Stated]:
     """What the authors estimated from the spots, and what the slide's file said; either may be null or NaN."""
     why = {"pixel_size_um_estimated": "HEST's authors estimated it from the spots", "pixel_size_um_embedded": ""}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        stated = {"pixel_size_um_embedded": None, **found}
+    what, remedy = "pixel_size_um_estimated", "fetch the file again"
+    with reading(what, path, remedy):
+        stated = {"pixel_size_um_embedded": None, **read_json(path, what, remedy)}
         sizes = {name: float("nan" if stated[name] is None else stated[name]) for name in why}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"Expected pixel_size_um_estimated in {path}, but {error}; fetch the file again.") from error
     return [Stated(size, name, why[name]) for name, size in sizes.items() if np.isfinite(size)]
 
 

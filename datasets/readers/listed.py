@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import ConfigurationError, DataError
+from ...errors import ConfigurationError, DataError, reading
 from ...names import UNNAMED
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
@@ -133,7 +133,8 @@ def _load(
     entry = entries[info.id]
 
     def build(writer: EntryWriter) -> None:
-        section = in_pixels_of(info.image, reader.read(entry, base), entry)
+        with reading(f"section {info.id}", base / entry.file, "mend the file, or fetch it again"):
+            section = in_pixels_of(info.image, reader.read(entry, base), entry)
         _store(writer, place_spots(section, info.image, entry.pixel_scale is not None))
 
     stored = cache.get("sections", info.content, build)

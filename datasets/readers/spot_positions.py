@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from ...array_files import read_parquet
+from ...errors import DataError, reading
+from ...text_files import read_text
 
 COLUMNS = ("in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 
@@ -20,12 +23,14 @@ def read_positions(path: Path) -> tuple[dict[str, int], NDArray[np.float64]]:
     """
     import pandas as pd
 
-    try:
+    what, remedy = f"the columns barcode, {', '.join(COLUMNS)}", "copy the file again"
+    with reading(what, path, remedy):
         if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
+            table = read_parquet(path, what, remedy).to_pandas()
         else:
-            separator = "\t" if b"\t" in _start(path) else ","
-            table = pd.read_csv(path, header=None, sep=separator, dtype=str, encoding="utf-8-sig")
+            text = read_text(path, what, remedy)
+            separator = "\t" if "\t" in text.partition("\n")[0] else ","
+            table = pd.read_csv(io.StringIO(text), header=None, sep=separator, dtype=str)
             if not _is_number(table.iat[0, 1]):
                 table = table.iloc[1:].set_axis(table.iloc[0].fillna("").astype(str), axis=1)
             else:
@@ -34,10 +39,6 @@ def read_positions(path: Path) -> tuple[dict[str, int], NDArray[np.float64]]:
             table = table.reset_index()
         barcodes = [str(name) for name in table["barcode"]]
         values = np.column_stack([pd.to_numeric(table[name]).to_numpy(dtype=np.float64) for name in COLUMNS])
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise DataError(
-            f"Expected the columns barcode, {', '.join(COLUMNS)} in {path}, but {error}; copy the file again."
-        ) from error
     rows = {name: row for row, name in enumerate(barcodes)}
     if len(rows) != len(barcodes):
         twice = next(name for row, name in enumerate(barcodes) if rows[name] != row)
@@ -45,13 +46,6 @@ def read_positions(path: Path) -> tuple[dict[str, int], NDArray[np.float64]]:
             f"{path}: each barcode must appear once, but {twice} appears more than once; copy the file again."
         )
     return rows, values
-
-
-def _start(path: Path) -> bytes:
-    import gzip
-
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        return bytes(file.readline())
 
 
 def _is_number(cell: object) -> bool:

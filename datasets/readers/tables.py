@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import DataError
 from ...names import UNNAMED
+from ...text_files import read_rows, read_text
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
 from ..count_table import check_separator, read_count_table
@@ -73,29 +73,21 @@ def read_spots(path: Path) -> dict[str, tuple[float, float, float, float]]:
     """
     spots: dict[str, tuple[float, float, float, float]] = {}
     separator = "\t" if path.suffix == ".tsv" else ","
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head = file.readline()
-            check_separator(head.encode(), separator.encode(), path)
-            columns = next(csv.reader([head], delimiter=separator), [])
-            for number, row in enumerate(csv.reader(file, delimiter=separator), start=1):
-                if number == 1:
-                    columns = _named(columns, len(row), path)
-                if not row:
-                    continue
-                if len(row) != len(columns):
-                    raise DataError(f"{path}, row {number}: expected {len(columns)} cells, found {len(row)}.")
-                cells = dict(zip(columns, row, strict=True))
-                if cells["spot"] in spots:
-                    raise DataError(
-                        f"{path}, row {number}: spot {cells['spot']} must appear once; remove the duplicate."
-                    )
-                x, y, a, b = (_number(cells.get(name), path, number, name) for name in _COLUMNS)
-                spots[cells["spot"]] = (x, y, a, b)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"Expected a readable table of spots in {path}, but {error}; give a CSV with columns spot, x, y."
-        ) from error
+    what, remedy = "a table of spots", "give a CSV with columns spot, x, y"
+    check_separator(read_text(path, what, remedy).partition("\n")[0].encode(), separator.encode(), path)
+    columns, *rows = read_rows(path, what, remedy, separator) or [[]]
+    for number, row in enumerate(rows, start=1):
+        if number == 1:
+            columns = _named(columns, len(row), path)
+        if not row:
+            continue
+        if len(row) != len(columns):
+            raise DataError(f"{path}, row {number}: expected {len(columns)} cells, found {len(row)}.")
+        cells = dict(zip(columns, row, strict=True))
+        if cells["spot"] in spots:
+            raise DataError(f"{path}, row {number}: spot {cells['spot']} must appear once; remove the duplicate.")
+        x, y, a, b = (_number(cells.get(name), path, number, name) for name in _COLUMNS)
+        spots[cells["spot"]] = (x, y, a, b)
     if not spots:
         raise DataError(f"Expected a position in pixels for every spot in {path}, found none.")
     return spots
@@ -119,7 +111,9 @@ def _number(text: str | None, path: Path, row: int, column: str) -> float:
         return float(text) if text not in (None, "", "NA") else float("nan")
     except ValueError:
         hint = "; write decimals with a point" if "," in str(text) else ""
-        raise DataError(f"{path}, row {row}, column '{column}': expected a number, found '{text}'{hint}.") from None
+        raise DataError(
+            f"{path}, row {row}, column '{column}': expected a number, found '{str(text)[:40]}'{hint}."
+        ) from None
 
 
 def _spots(entry: SectionEntry, base: Path) -> Path:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
-from ...errors import DataError
+from ...errors import DataError, reading
+from ...files import unpacked_bytes
+from ...hdf5_files import open_hdf5
+from ...text_files import read_text
 from ..section import whole_counts
 
 _EXPRESSION = "Gene Expression"
+_WHAT, _AGAIN = "Space Ranger's matrix", "copy the file again"
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,9 @@ def read_matrix(parts: tuple[Path, ...], where: str) -> Matrix:
     """
     try:
         counts, names, kinds, barcodes = _read_h5(parts[0], where) if len(parts) == 1 else _read_mtx(parts, where)
-    except (OSError, KeyError, EOFError, ValueError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{where}: expected Space Ranger's matrix in {parts[0]}, but {error}; copy the file again."
-        ) from error
+    except DataError as error:
+        told = str(error)
+        raise DataError(told if told.startswith(where) else f"{where}: e{told.removeprefix('E')}") from error
     if counts.shape != (len(barcodes), len(names)):
         raise DataError(
             f"{where}: expected {len(barcodes)} barcodes and {len(names)} genes in {parts[0]}, found a matrix of "
@@ -48,9 +51,7 @@ def read_matrix(parts: tuple[Path, ...], where: str) -> Matrix:
 
 
 def _read_h5(path: Path, where: str) -> tuple[sparse.csr_matrix, list[str], list[str], list[str]]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path, _WHAT, _AGAIN) as file:
         if "matrix" not in file:
             raise KeyError(f"it has no group 'matrix' (its groups are {', '.join(file) or 'none'})")
         matrix = file["matrix"]
@@ -59,33 +60,33 @@ def _read_h5(path: Path, where: str) -> tuple[sparse.csr_matrix, list[str], list
         features = matrix["features"]
         kinds = _texts(features["feature_type"]) if "feature_type" in features else [_EXPRESSION] * n_genes
         names, barcodes = _texts(features["name"]), _texts(matrix["barcodes"])
-    # Genes x barcodes by columns is barcodes x genes by rows, with the same three arrays.
-    return whole_counts(sparse.csr_matrix(values, shape=(n_spots, n_genes)), where), names, kinds, barcodes
+        # Genes x barcodes by columns is barcodes x genes by rows, with the same three arrays.
+        return whole_counts(sparse.csr_matrix(values, shape=(n_spots, n_genes)), where), names, kinds, barcodes
 
 
 def _read_mtx(parts: tuple[Path, ...], where: str) -> tuple[sparse.csr_matrix, list[str], list[str], list[str]]:
     from scipy.io import mmread
 
     matrix, features, barcodes = parts
-    with _opened(matrix) as file:
-        counts = whole_counts(sparse.csr_matrix(mmread(file)).T, where)
-    rows = [line.split("\t") for line in _lines(features)]
+    rows = [line.split("\t") for line in read_text(features, _WHAT, _AGAIN).splitlines()]
     names = [row[1] if len(row) > 1 else row[0] for row in rows]
     kinds = [row[2] if len(row) > 2 else _EXPRESSION for row in rows]
-    return counts, names, kinds, [line.split("\t")[0] for line in _lines(barcodes)]
+    spots = [line.split("\t")[0] for line in read_text(barcodes, _WHAT, _AGAIN).splitlines()]
+    with reading(_WHAT, matrix, _AGAIN):
+        data = unpacked_bytes(matrix)
+        _check_stated(data, len(names), len(spots))
+        return whole_counts(sparse.csr_matrix(mmread(io.BytesIO(data))).T, where), names, kinds, spots
+
+
+def _check_stated(data: bytes, n_genes: int, n_spots: int) -> None:
+    """Hold the sizes that the head of a matrix states against what there is, before room for them is taken."""
+    head = next((line for line in io.BytesIO(data) if not line.startswith(b"%") and line.strip()), b"")
+    stated = [int(word) for word in head.split()]
+    if stated[:2] != [n_genes, n_spots]:
+        raise ValueError(f"it states {stated[:2]} genes and barcodes, their files have {[n_genes, n_spots]}")
+    if len(stated) == 3 and 2 * stated[2] > len(data):
+        raise ValueError(f"it states {stated[2]:,} values, more than its {len(data):,} bytes hold")
 
 
 def _texts(dataset: object) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else str(name) for name in np.asarray(dataset)]
-
-
-def _opened(path: Path) -> gzip.GzipFile:
-    """A file's bytes, unpacked where they are gzipped, whatever its name."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[return-value]
-
-
-def _lines(path: Path) -> list[str]:
-    with _opened(path) as file:
-        return file.read().decode("utf-8-sig").splitlines()

@@ -9,17 +9,17 @@ The full-resolution image is not part of it: the card names it. A section of Vis
 
 from __future__ import annotations
 
-import gzip
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from ...errors import DataError, reading
+from ...files import unpacked_bytes
 from ...names import UNNAMED
+from ...text_files import read_json
 from ..cache import ArrayCache
 from ..card_parts import SectionEntry
 from ..images import open_image
@@ -99,11 +99,7 @@ def _factors(files: VisiumFiles, where: str) -> dict[str, Any]:
     path = files.factors
     if path is None:
         return {}
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            found = json.loads(file.read())
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{where}: expected scale factors in {path}, but {error}; copy the file again.") from error
+    found = read_json(path, f"scale factors of {where[0].lower()}{where[1:]}", "copy the file again")
     if not isinstance(found, dict):
         raise DataError(f"{where}: expected scale factors by name in {path}, found none; copy the file again.")
     return found
@@ -136,9 +132,8 @@ def _size(path: Path) -> tuple[int, int]:
     """
     import PIL.Image
 
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        with PIL.Image.open(io.BytesIO(data)) as image:
-            return image.size
-    except (OSError, EOFError, SyntaxError) as error:
-        raise DataError(f"Expected a readable image in {path}, but {error}; copy the file again.") from error
+    with (
+        reading("Space Ranger's small image", path, "copy the file again"),
+        PIL.Image.open(io.BytesIO(unpacked_bytes(path)), formats=["PNG", "JPEG"]) as image,
+    ):
+        return image.size

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import DataError
+from ...errors import DataError, reading
+from ...files import check_regular
 
 _CLASS = re.compile(r"GLOBAL ([\w.]+)")
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -28,20 +29,19 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         DataError: a damaged file, one that holds anything but tensors, or a pickle with code in it (never run).
     """
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        try:
+        with reading("a safetensors file", path, "fetch it again"):
+            check_regular(path)
             return load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise DataError(f"Expected a safetensors file in {path}, but: {error}; fetch it again.") from error
     try:
+        check_regular(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about the pickle's protocol; the errors below say more
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refused(path, str(error)) from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+    except Exception as error:  # damaged bytes reach every corner of the format
         raise DataError(
             f"Expected a file of weights in torch's format in {path}, but it cannot be read ({type(error).__name__}); "
             "it is damaged or of another format: fetch it again."

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,3 +158,15 @@ def test_a_decompression_bomb_is_refused_before_decoding(tmp_path: Path, monkeyp
         open_image(paths[0])
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 1201)
     assert open_image(paths[0]).size == (60, 40)
+
+
+def test_text_in_a_png_that_swells_beyond_reason_and_formats_that_run_programs(tmp_path: Path) -> None:
+    chunk = b"zTXt" + b"a\0\0" + zlib.compress(b"x" * (1 << 25))
+    png = tmp_path / "a.png"
+    PIL.Image.new("RGB", (4, 4)).save(png)
+    head, rest = png.read_bytes()[:33], png.read_bytes()[33:]
+    png.write_bytes(head + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + rest)
+    (tmp_path / "a.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    for path in (png, tmp_path / "a.eps"):
+        with pytest.raises(DataError, match=f"Expected a readable image in .*{path.name}"):
+            open_image(path).read(0, 0, 1, 1)

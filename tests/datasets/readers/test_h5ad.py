@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata
@@ -342,3 +343,57 @@ def test_symbols_that_anndata_made_unique_are_added_up_as_before(tmp_path: Path)
     section = one(tmp_path).load("S1")
     assert section.genes == ("ERBB2", "TBCE", "NKX2-1", "A", "C")
     assert (section.columns(("TBCE",))[:, 0] == counts()[:, 1] + counts()[:, 2]).all()
+
+
+def _pointer(file: h5py.File) -> None:
+    file["X/indptr"][3] = 1_000_000
+
+
+def _backwards(file: h5py.File) -> None:
+    file["X/indptr"][3] = -1
+
+
+def _index(file: h5py.File) -> None:
+    file["X/indices"][0] = 1_000_000
+
+
+def _shape(file: h5py.File) -> None:
+    file["X"].attrs["shape"] = [3, 2]
+
+
+def _no_table(file: h5py.File) -> None:
+    del file["obs"]
+    file.create_group("obs").attrs.update({"encoding-type": "dict", "encoding-version": "0.1.0"})
+
+
+def _loop(file: h5py.File) -> None:
+    del file["obs"]
+    file["obs"] = h5py.SoftLink("/obs")
+
+
+def _text_for_a_number(file: h5py.File) -> None:
+    from anndata.io import write_elem
+
+    write_elem(file, "uns/qbench", {"microns_per_pixel": "abc"})
+
+
+def _elsewhere(file: h5py.File) -> None:
+    del file["obsm/spatial"]
+    file["obsm/spatial"] = h5py.ExternalLink("other.h5", "/x")
+
+
+def _huge(file: h5py.File) -> None:
+    del file["obsm/spatial"]
+    file["obsm"].create_dataset("spatial", (1 << 34, 2), "f8", chunks=(1024, 2))
+
+
+@pytest.mark.parametrize(
+    "damage", [_pointer, _backwards, _index, _shape, _no_table, _loop, _text_for_a_number, _elsewhere, _huge]
+)
+def test_a_damaged_file_is_one_sentence_that_names_it(tmp_path: Path, damage: Callable[[h5py.File], None]) -> None:
+    write_h5ad(tmp_path / "S1.h5ad", spatial=grid())
+    with h5py.File(tmp_path / "S1.h5ad", "r+") as file:
+        damage(file)
+    with pytest.raises(DataError, match=r"Expected .*S1\.h5ad, but it cannot be read: ") as told:
+        one(tmp_path).load("S1")
+    assert len(str(told.value).splitlines()) == 1

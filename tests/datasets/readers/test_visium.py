@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -61,4 +62,13 @@ def test_a_damaged_matrix(tmp_path: Path) -> None:
     path = tmp_path / "outs" / "filtered_feature_bc_matrix.h5"
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(DataError, match="expected Space Ranger's matrix"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("head", ["4 14 999999999", "999999999 14 1", "4 999999999 1", "a b c", ""])
+def test_room_is_not_taken_for_what_a_matrix_only_states(tmp_path: Path, head: str) -> None:
+    write_visium(tmp_path / "outs", mtx=True)
+    [path] = tmp_path.rglob("matrix.mtx.gz")
+    path.write_bytes(gzip.compress(f"%%MatrixMarket matrix coordinate integer general\n{head}\n1 1 1\n".encode()))
+    with pytest.raises(DataError, match=r"expected Space Ranger's matrix in .*matrix\.mtx"):
         load(tmp_path)

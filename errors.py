@@ -98,4 +98,5 @@ def reading(what: str, path: object, remedy: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise  # of what is written meanwhile
-        raise DataError(f"Expected {what} in {path}, but it cannot be read: {reason(error)}; {remedy}.") from error
+        end = "" if remedy.endswith("?") else "."
+        raise DataError(f"Expected {what} in {path}, but it cannot be read: {reason(error)}; {remedy}{end}") from error

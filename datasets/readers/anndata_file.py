@@ -32,7 +32,7 @@ def open_anndata(path: Path) -> Iterator[h5py.File]:
     """
     import h5py
 
-    with open_hdf5(path, "an AnnData file", "open it with anndata and write it anew") as file:
+    with open_hdf5(path, "an AnnData file", "is it an .h5ad?") as file:
         if not {"obs", "var"} <= set(file):
             raise DataError(f"Expected an AnnData file in {path}, found HDF5 without obs and var; is it an .h5ad?")
         if not isinstance(file["obs"], h5py.Dataset) and "raw.X" not in file:

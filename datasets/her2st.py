@@ -28,7 +28,7 @@ from .scale import Stated
 from .section import Section
 from .slides.kind import image_hash
 from .spot_tables import read_labels, read_selection
-from .stored_tables import joined, parted, store_counts, stored_counts
+from .stored_tables import joined, parted, store_counts, stored_section
 
 VERSION = 1  # of the reading: raised when the same files would give other values
 PITCH_MICRONS = 200.0  # centre to centre, stated by the authors
@@ -131,29 +131,19 @@ def _tables_hash(section: str, files: _Files, cache: ArrayCache) -> str:
 def _load(info: SectionInfo, files: dict[str, _Files], expected: dict[str, int | None], cache: ArrayCache) -> Section:
     its = files[info.id]
     entry = cache.get("sections", _tables_hash(info.id, its, cache), partial(_parse, section=info.id, files=its))
-    arrays, metadata = entry.arrays, entry.metadata
-    spots, genes = parted(arrays["spots"]), parted(arrays["genes"])
+    spots = parted(entry.arrays["spots"])
     if expected and len(spots) != expected[info.id]:
         raise DataError(
             f"Expected {expected[info.id]} spots in section {info.id} of the complete set, found {len(spots)} in "
             f"{its.counts}; fetch the published table again."
         )
-    micron = metadata["microns_per_pixel"]
-    return Section(
-        id=info.id,
-        patient=info.patient,
-        counts=stored_counts(arrays, len(spots), len(genes)),
-        genes=genes,
-        spots=spots,
-        array_xy=arrays["array_xy"],
-        pixel_xy=arrays["pixel_xy"],
-        image=info.image,
+    micron = entry.metadata["microns_per_pixel"]
+    return stored_section(
+        info,
+        entry,
         microns_per_pixel=micron,
         scales=(Stated(micron, "the fitted array's pitch of 200 microns"),),
         spot_diameter=SPOT_MICRONS / micron,
-        labels=parted(arrays["labels"]) if "labels" in arrays else None,
-        content=info.content,
-        notes=tuple(metadata["notes"]),
     )
 
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .entry import EntryWriter
+from .entry import Entry, EntryWriter
+from .registry import SectionInfo
+from .scale import Stated
+from .section import Section
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -30,6 +33,43 @@ def stored_counts(arrays: Mapping[str, NDArray[Any]], n_spots: int, n_genes: int
     counts = sparse.csr_matrix(parts, shape=(n_spots, n_genes), copy=False)
     counts.has_canonical_format = True  # as stored, so scipy need not look, nor sort read-only arrays
     return counts
+
+
+def stored_section(
+    info: SectionInfo,
+    entry: Entry,
+    *,
+    microns_per_pixel: float | None,
+    scales: tuple[Stated, ...],
+    spot_diameter: float | None,
+) -> Section:
+    """The section that a cache entry holds.
+
+    Args:
+        info: name, patient, image and content of the section.
+        entry: counts, names, places, labels and notes.
+        microns_per_pixel: of the image, as its reader took it.
+        scales: what was stated of it.
+        spot_diameter: in pixels of the image.
+    """
+    arrays = entry.arrays
+    spots, genes = parted(arrays["spots"]), parted(arrays["genes"])
+    return Section(
+        id=info.id,
+        patient=info.patient,
+        counts=stored_counts(arrays, len(spots), len(genes)),
+        genes=genes,
+        spots=spots,
+        array_xy=arrays["array_xy"],
+        pixel_xy=arrays.get("pixel_xy"),
+        image=info.image,
+        microns_per_pixel=microns_per_pixel,
+        scales=scales,
+        spot_diameter=spot_diameter,
+        labels=parted(arrays["labels"]) if "labels" in arrays else None,
+        content=info.content,
+        notes=tuple(entry.metadata["notes"]),
+    )
 
 
 def joined(names: Sequence[str]) -> NDArray[np.uint8]:

@@ -87,6 +87,12 @@ class Row:
     cells: tuple[str, ...] = field(repr=False)
     records: tuple[Record, ...] = field(repr=False)
 
+    def numbers(self) -> dict[str, Any]:
+        """What is counted, timed and measured of the row beside its figures, by name, JSON-able."""
+        names = ("n_patients", "n_folds", "n_seeds", "failed", "complete", "n_parameters", "size_mb", "fit_seconds")
+        more = ("peak_memory_mb", "undefined_truth", "undefined_prediction", "sd_ratio")
+        return {name: getattr(self, name) for name in (*names, *more)}
+
     @property
     def size_mb(self) -> float:
         """Of the weights as fp32, in units of 10^6 bytes, the way papers print it."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..datasets.cohort import Cohort
+
+if TYPE_CHECKING:
+    from .method import FitContext
+
+Value = TypeVar("Value", int, float)
 
 
 def validation_scores(prediction: NDArray[Any], target: NDArray[Any], boundaries: NDArray[np.intp]) -> dict[str, float]:
@@ -32,6 +40,29 @@ def validation_scores(prediction: NDArray[Any], target: NDArray[Any], boundaries
         "validation_mse": float(np.mean((predicted - truth) ** 2)),
         "validation_pcc": float(np.mean(per_section)),
     }
+
+
+def best_candidate(
+    name: str,
+    candidates: Sequence[Value],
+    predict: Callable[[Value], NDArray[Any]],
+    validation: Cohort,
+    context: FitContext,
+) -> Value:
+    """The value of a parameter whose predictions are best on validation, the first of equals; it is reported as epoch 0.
+
+    Args:
+        name: of the parameter.
+        candidates: numbers to try.
+        predict: from a candidate to (N, genes) on the validation spots, target space, unrounded.
+        validation: the cohort that is predicted.
+        context: says what selection minimises, and takes the report.
+    """
+    scores = [validation_scores(predict(value), validation.target, validation.boundaries) for value in candidates]
+    figures = [to_minimise(one, context.select) for one in scores]
+    best = figures.index(min(figures))
+    context.report(0, {name: float(candidates[best]), **scores[best]})
+    return candidates[best]
 
 
 def to_minimise(scores: dict[str, float], select: str) -> float:

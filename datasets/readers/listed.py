@@ -20,7 +20,7 @@ from ..registry import Dataset, DatasetCard, SectionInfo
 from ..scale import Stated
 from ..section import Section
 from ..slides.kind import image_hash
-from ..stored_tables import joined, parted, store_counts, stored_counts
+from ..stored_tables import joined, parted, store_counts, stored_section
 from .placement import place_spots
 from .scaling import in_pixels_of
 
@@ -138,29 +138,19 @@ def _load(
         _store(writer, place_spots(section, info.image, entry.pixel_scale is not None))
 
     stored = cache.get("sections", info.content, build)
-    arrays, metadata = stored.arrays, stored.metadata
-    spots, genes = parted(arrays["spots"]), parted(arrays["genes"])
+    genes = parted(stored.arrays["genes"])
     if markers and not set(markers) & set(genes):
         raise DataError(
             f"Section {info.id}: expected some of the card's markers ({', '.join(markers[:3])}, ...) among its genes, "
             f"found none of them (its genes are {', '.join(genes[:3])}, ...); name the column of gene symbols with "
             "'symbols:', or mend the markers."
         )
-    return Section(
-        id=info.id,
-        patient=info.patient,
-        counts=stored_counts(arrays, len(spots), len(genes)),
-        genes=genes,
-        spots=spots,
-        array_xy=arrays["array_xy"],
-        pixel_xy=arrays.get("pixel_xy"),
-        image=info.image,
-        microns_per_pixel=metadata["microns_per_pixel"],
-        scales=tuple(Stated(*stated) for stated in metadata["scales"]),
-        spot_diameter=metadata["spot_diameter"],
-        labels=parted(arrays["labels"]) if "labels" in arrays else None,
-        content=info.content,
-        notes=tuple(metadata["notes"]),
+    return stored_section(
+        info,
+        stored,
+        microns_per_pixel=stored.metadata["microns_per_pixel"],
+        scales=tuple(Stated(*stated) for stated in stored.metadata["scales"]),
+        spot_diameter=stored.metadata["spot_diameter"],
     )
 
 

@@ -29,12 +29,7 @@ KEPT = 1 << 26  # bytes of decoded tiles that are kept
 class TiffSlide:
     """A TIFF file that gives up regions of each of its levels.
 
-    Attributes:
-        size: (width, height) of the full resolution, pixels.
-        levels: sizes of all levels, the full one first.
-        scale: the microns per pixel that the file states, or None.
-        notes: what the user should know of the file.
-        parallel: whether regions may be read in several threads at once.
+    Its attributes are those of `datasets.images.Image`.
 
     Raises:
         DataError: no readable TIFF, not 8-bit colours or grey, a stack or fluorescence, or tiles too large to decode.

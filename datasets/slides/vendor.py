@@ -27,12 +27,7 @@ BLOCK = 2048  # pixels of the edge of what is read at once when all is read
 class VendorSlide:
     """A slide that OpenSlide opens; what the scanner left out reads as the slide's own background.
 
-    Attributes:
-        size: (width, height) of the full resolution, pixels.
-        levels: sizes of all levels, the full one first.
-        scale: the microns per pixel that the file states, or None.
-        notes: what the user should know of the file.
-        parallel: whether regions may be read in several threads at once.
+    Its attributes are those of `datasets.images.Image`.
 
     Raises:
         DataError: a slide that OpenSlide cannot open, of more than 8 bits, of CMYK or fluorescence.

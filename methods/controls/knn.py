@@ -12,7 +12,7 @@ from typing_extensions import override
 from ...datasets.cohort import Cohort, RowView, SealedSection
 from ..method import FitContext, Method, Parameters
 from ..scaling import Scaling, chunks
-from ..selection import to_minimise, validation_scores
+from ..selection import best_candidate
 
 NEIGHBOURS = (5, 10, 20, 50, 100, 200)
 WITHOUT_VALIDATION = 50  # BLEEP's number
@@ -55,13 +55,11 @@ class NearestNeighbours(Method):
             assert validation is not None
             queries = torch.from_numpy(self._embed(validation.features()))
             _, rows = nearest(queries, torch.from_numpy(self._references), max(NEIGHBOURS))
-            best = np.inf
-            for candidate in NEIGHBOURS:
-                prediction = mean_rows(torch.from_numpy(self._target), rows[:, :candidate]).numpy()
-                scores = validation_scores(prediction, validation.target, validation.boundaries)
-                if (figure := to_minimise(scores, context.select)) < best:
-                    best, k, kept = figure, candidate, scores
-            context.report(0, {"k": float(k), **kept})
+
+            def predicted(candidate: int) -> NDArray[np.float32]:
+                return np.asarray(mean_rows(torch.from_numpy(self._target), rows[:, :candidate]).numpy())
+
+            k = best_candidate("k", NEIGHBOURS, predicted, validation, context)
         self._k = min(int(k), len(self._target))
 
     @override

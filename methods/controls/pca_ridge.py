@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from ...datasets.cohort import Cohort, SealedSection
+from ...datasets.cohort import Cohort
 from ...errors import MethodError
-from ..method import FitContext, Method, Parameters
+from ..method import FitContext, Parameters
 from ..scaling import Scaling, chunks
+from .ridge import Ridge
 
 SEED = 0  # of scikit-learn's randomised SVD and of its solver, as the benchmark seeds them
 ITERATIONS = 1000  # of the solver, at most; the benchmark's number
@@ -32,7 +33,7 @@ class PcaRidgeParameters(Parameters):
     )
 
 
-class PcaRidge(Method):
+class PcaRidge(Ridge):
     """StandardScaler, PCA and Ridge(lsqr, no intercept) of scikit-learn in a row, with its own tolerances and solvers.
 
     scikit-learn chooses the SVD by shape: exact for up to 500 rows and columns, randomised (and seeded) above, from the
@@ -41,14 +42,12 @@ class PcaRidge(Method):
 
     name = "pca-ridge"
     version = 1
-    kind = "control"
-    seeded = False
     Parameters = PcaRidgeParameters
 
     @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         from sklearn.decomposition import PCA
-        from sklearn.linear_model import Ridge
+        from sklearn.linear_model import Ridge as Regression
 
         p = self.parameters
         self.genes = train.genes
@@ -65,41 +64,25 @@ class PcaRidge(Method):
         self._scaling = Scaling.fit(features)
         z = np.concatenate([self._scaling.apply(part) for _, part in chunks(features)])
         pca = PCA(count, random_state=SEED)
-        reduced = pca.fit_transform(
-            z
-        )  # not `transform`: after a randomised SVD the two differ, and the benchmark fits on this
+        # Not `transform`: after a randomised SVD the two differ, and the benchmark fits on this.
+        reduced = pca.fit_transform(z)
         target = train.target.astype(np.float64)
         alpha = 100 / (count * len(self.genes)) if p.alpha == "auto" else p.alpha
-        ridge = Ridge(alpha=alpha, solver="lsqr", fit_intercept=False, max_iter=ITERATIONS, random_state=SEED)
+        ridge = Regression(alpha=alpha, solver="lsqr", fit_intercept=False, max_iter=ITERATIONS, random_state=SEED)
         weights = ridge.fit(reduced, target).coef_.reshape(len(self.genes), count)
         # The rotation and the weights are one linear map of the z-scores.
-        self._weights: NDArray[np.float64] = pca.components_.T @ weights.T
+        self._weights = pca.components_.T @ weights.T
         mean = target.mean(axis=0) if p.add_mean else np.zeros(len(self.genes))
-        self._intercept: NDArray[np.float64] = mean - pca.mean_ @ self._weights
+        self._intercept = mean - pca.mean_ @ self._weights
         self._components = int(count)
 
     @override
-    def predict(self, section: SealedSection) -> NDArray[np.float32]:
-        features = section.features()
-        out = np.empty((len(features), len(self.genes)), dtype=np.float32)
-        for place, part in chunks(features):
-            out[place] = self._scaling.apply(part) @ self._weights + self._intercept
-        return out
-
-    @override
     def state(self) -> dict[str, NDArray[Any]]:
-        return {
-            "weights": self._weights,
-            "intercept": self._intercept,
-            "mean": self._scaling.mean,
-            "sd": self._scaling.sd,
-            "components": np.array(self._components),
-        }
+        return {**super().state(), "components": np.array(self._components)}
 
     @override
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        self._weights, self._intercept = state["weights"], state["intercept"]
-        self._scaling = Scaling(state["mean"], state["sd"])
+        super().restore(state)
         self._components = int(state["components"])
 
     @override

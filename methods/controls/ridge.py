@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from typing_extensions import override
 from ...datasets.cohort import Cohort, RowView, SealedSection
 from ..method import FitContext, Inputs, Method, Parameters
 from ..scaling import Scaling, chunks
-from ..selection import to_minimise, validation_scores
+from ..selection import best_candidate
 
 ALPHAS = tuple(float(a) for a in np.logspace(-2, 7, 19))  # half decades
 WITHOUT_VALIDATION = 1e4  # the middle of what validation chooses on HER2ST for 1,280 features and some hundred spots
@@ -40,7 +40,7 @@ class Ridge(Method):
     version = 2
     kind = "control"
     seeded = False
-    Parameters = RidgeParameters
+    Parameters: ClassVar[type[Parameters]] = RidgeParameters
 
     @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
@@ -60,13 +60,11 @@ class Ridge(Method):
         elif alpha == "auto":
             assert validation is not None
             z = np.concatenate([self._scaling.apply(part) @ vectors for _, part in chunks(self.read(validation))])
-            best = np.inf
-            for candidate in ALPHAS:
-                prediction = z @ (rotated * _inverse(values, candidate)[:, None]) + self._intercept
-                scores = validation_scores(prediction, validation.target, validation.boundaries)
-                if (figure := to_minimise(scores, context.select)) < best:
-                    best, alpha, kept = figure, candidate, scores
-            context.report(0, {"alpha": float(alpha), **kept})
+
+            def predicted(candidate: float) -> NDArray[np.float64]:
+                return np.asarray(z @ (rotated * _inverse(values, candidate)[:, None]) + self._intercept)
+
+            alpha = best_candidate("alpha", ALPHAS, predicted, validation, context)
             if alpha == ALPHAS[-1]:
                 context.warn(f"{self.name}: validation prefers the largest alpha ({alpha:g}), almost the mean.")
         self._weights: NDArray[np.float64] = weights(float(alpha))

@@ -4,6 +4,9 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from qbench.benchmark.engine.ray_session import check_cluster
+from qbench.errors import ConfigurationError
+
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
     """What a process has said, once it has ended with that exit code."""
@@ -18,3 +21,12 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+def answers(address: str) -> bool:
+    """Whether a Ray cluster lets us in at HOST:PORT."""
+    try:
+        check_cluster(address)
+    except ConfigurationError:
+        return False
+    return True

@@ -20,7 +20,7 @@ import pytest
 from qbench.benchmark.engine.ray_session import check_cluster
 from qbench.errors import ConfigurationError
 
-from ...support.processes import finish, wait_for
+from ...support.processes import answers, finish, wait_for
 from ...support.tiny_her2st import make as make_tiny
 
 QBENCH = [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()"]
@@ -151,14 +151,6 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Node]]:
             if node.process.poll() is None:
                 node.kill()
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def answers(address: str) -> bool:
-    try:
-        check_cluster(address)
-    except ConfigurationError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")

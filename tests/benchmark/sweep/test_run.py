@@ -17,13 +17,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from qbench.benchmark.engine.ray_session import check_cluster
 from qbench.benchmark.sweep.final import choose
 from qbench.benchmark.sweep.scheduler import PerFold
 from qbench.benchmark.sweep.trial import TrialResult
-from qbench.errors import ConfigurationError
 
-from ...support.processes import finish, wait_for
+from ...support.processes import answers, finish, wait_for
 from ...support.tiny_her2st import make as make_tiny
 
 QBENCH = [sys.executable, "-c", "from qbench.benchmark.cli.entry import main; main()"]
@@ -334,14 +332,6 @@ def gpu_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         os.killpg(node.pid, signal.SIGKILL)
         node.wait()
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def answers(address: str) -> bool:
-    try:
-        check_cluster(address)
-    except ConfigurationError:
-        return False
-    return True
 
 
 @pytest.mark.slow

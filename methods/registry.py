@@ -25,6 +25,7 @@ METHODS = Registry(
         "stnet": "qbench.methods.stnet.method:STNet",
         "histogene": "qbench.methods.histogene.method:HisToGene",
         "hist2st": "qbench.methods.hist2st.method:Hist2ST",
+        "thitogene": "qbench.methods.thitogene.method:THItoGene",
         "bleep": "qbench.methods.bleep.method:BLEEP",
         "triplex": "qbench.methods.triplex.method:Triplex",
         "deepspot": "qbench.methods.deepspot.method:DeepSpot",

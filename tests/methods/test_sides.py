@@ -26,6 +26,7 @@ UNSELECTED = (
     "stnet[epochs=1]",
     "histogene[epochs=1]",
     "hist2st[epochs=1]",
+    "thitogene[epochs=1]",
     "bleep[epochs=1]",
     "qca[epochs=1]",
 )
@@ -35,12 +36,14 @@ SCALED = (
     "stnet[epochs=1]",
     "histogene[epochs=1]",
     "hist2st[epochs=1]",
+    "thitogene[epochs=1]",
     "bleep[epochs=1]",
     "qca[epochs=1]",
 )
 TRAINED = (  # so fast, on spots so noisy, that neither the last epoch nor the one of least loss is the best on validation
     "stnet[epochs=60,learning_rate=0.1,patience=0]",
     "histogene[epochs=30,learning_rate=0.01,patience=0]",
+    "thitogene[epochs=30,learning_rate=0.01,patience=0]",
     "hist2st[epochs=30,learning_rate=0.01,patience=0,graph_layers=2]",
     "bleep[epochs=30,learning_rate=0.01,patience=0]",
     "qca[epochs=30,learning_rate=0.01,patience=0]",

@@ -252,7 +252,12 @@ def test_shipped_controls_keep_their_promises(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["bleep", "stnet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("qca", "histogene", "hist2st"))]
+    "name",
+    [
+        "bleep",
+        "stnet",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("qca", "histogene", "hist2st", "thitogene")),
+    ],
 )
 def test_shipped_methods_keep_their_promises(name: str) -> None:
     assert [result for result in check_method(spec(name)) if result.status != "kept"] == []

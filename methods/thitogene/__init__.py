@@ -1,0 +1,1 @@
+"""THItoGene (Jia et al. 2024): dynamic convolutions, capsules, a transformer over a section, graph attention."""

@@ -55,11 +55,12 @@ class ArrayCache:
     def __init__(self, root: Path | None = None) -> None:
         self.root = (root or default_root()).expanduser().absolute()
 
-    def get(self, kind: str, key: str, build: Callable[[EntryWriter], None]) -> Entry:
+    def get(self, kind: str, key: str, build: Callable[[EntryWriter], None], checked: bool = True) -> Entry:
         """Open the entry `kind/key`, or build it first.
 
         `build` fills what it asks of its `EntryWriter`. It runs in one process at a time per key; the others wait and
-        open what it built. An entry that is truncated, foreign or of an older version is built anew, with a warning.
+        open what it built. An entry that is truncated, damaged, foreign or of an older version is built anew, with a warning.
+        Every byte is held to its checksum when a process first opens it, unless `checked` is False, for what will not be read.
 
         Raises:
             DataError: the disk is full, or the folder cannot be written. Nothing half-written stays.
@@ -69,12 +70,12 @@ class ArrayCache:
                 raise ValueError(f"{name!r} cannot name a cache entry")
         folder = self.root / kind / key
         with self._explained():
-            return self._open(folder) or self._build(folder, build)
+            return self._open(folder, checked) or self._build(folder, build, checked)
 
-    def _build(self, folder: Path, build: Callable[[EntryWriter], None]) -> Entry:
+    def _build(self, folder: Path, build: Callable[[EntryWriter], None], checked: bool) -> Entry:
         kind, key = folder.parent.name, folder.name
         with self._lock(kind, key):
-            if (entry := self._open(folder, warn=True)) is not None:
+            if (entry := self._open(folder, checked, warn=True)) is not None:
                 return entry  # another process built it while this one waited
             for left in self._leftovers(kind, key):
                 shutil.rmtree(left)
@@ -121,9 +122,9 @@ class ArrayCache:
             self.remove(info.kind, info.key)
         return Collected(tuple(doomed), leftovers, size + sum(info.size for info in doomed))
 
-    def _open(self, folder: Path, warn: bool = False) -> Entry | None:
+    def _open(self, folder: Path, checked: bool, warn: bool = False) -> Entry | None:
         try:
-            return open_entry(folder, folder.parent.name, folder.name)
+            return open_entry(folder, folder.parent.name, folder.name, checked)
         except FileNotFoundError:
             return None
         except Damaged as damage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import time
@@ -14,10 +15,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..files import flush
+from .checksums import BLOCK, block_checksums, first_damaged
 from .hashing import plain_sha256
 
 HEADER = "header.json"
-VERSION = 1  # of the layout below; entries of another version are built anew
+VERSION = 2  # of the layout below; entries of another version are built anew
 _MAPPED = 1 << 18  # smaller arrays are read: a mapping each would use up the open-files limit
 _DAY = 86400.0
 
@@ -94,7 +96,12 @@ def seal_entry(writer: EntryWriter, kind: str, key: str) -> None:
         flush(path)
         stat = path.stat()
         name = path.relative_to(folder).as_posix()
-        files[name] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": plain_sha256(path)}
+        files[name] = {
+            "size": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+            "sha256": plain_sha256(path),
+            "blocks": block_checksums(path),
+        }
     header = {
         "qbench": VERSION,
         "kind": kind,
@@ -104,11 +111,17 @@ def seal_entry(writer: EntryWriter, kind: str, key: str) -> None:
         "files": files,
     }
     path = folder / HEADER
-    path.write_text(json.dumps(header, indent=1), encoding="utf-8")
+    path.write_text(json.dumps({**header, "sha256": _digest(header)}, indent=1), encoding="utf-8")
+
+
+def _digest(header: dict[str, Any]) -> str:
+    """sha256 of what a header says, as it is read back."""
+    values = json.loads(json.dumps(header))
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def check_entry(folder: Path, kind: str, key: str, contents: bool) -> dict[str, Any]:
-    """The header of an entry, after holding its files against it; `contents` hashes them too.
+    """The header of an entry, after holding it against its own hash, its files against it; `contents` hashes them too.
 
     Raises:
         FileNotFoundError: there is no such entry.
@@ -123,11 +136,14 @@ def check_entry(folder: Path, kind: str, key: str, contents: bool) -> dict[str, 
     try:
         header = json.loads(text)
         found = (header["qbench"], header["kind"], header["key"])
+        sealed = header.pop("sha256", None) == _digest(header)
         files = {name: (known["size"], known["mtime_ns"], known["sha256"]) for name, known in header["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged("its header cannot be read") from error
     if found != (VERSION, kind, key):
         raise Damaged(f"it was written as {found[1]}/{found[2]} in layout {found[0]}, expected layout {VERSION}")
+    if not sealed:
+        raise Damaged("its header is not the one that was written (sha256 differs)")
     for name, (size, mtime_ns, sha256) in files.items():
         try:
             stat = (folder / name).stat()
@@ -142,14 +158,18 @@ def check_entry(folder: Path, kind: str, key: str, contents: bool) -> dict[str, 
     return dict(header)
 
 
-def open_entry(folder: Path, kind: str, key: str) -> Entry:
-    """Open an entry after `check_entry`'s quick checks.
+def open_entry(folder: Path, kind: str, key: str, checked: bool = True) -> Entry:
+    """Open an entry after `check_entry`'s quick checks; `checked` holds each block of its files to its checksum.
 
     Raises:
         FileNotFoundError: there is no such entry.
         Damaged: see `check_entry`; or an array that is not what the header says.
     """
     header = check_entry(folder, kind, key, contents=False)
+    if checked:
+        for name, known in header["files"].items():
+            if (block := first_damaged(folder / name, known["blocks"])) is not None:
+                raise Damaged(f"{name} is not the one that was written (bytes from {block * BLOCK:,} on differ)")
     arrays = {}
     for name, (dtype, shape) in header["arrays"].items():
         path = folder / f"{name}.npy"

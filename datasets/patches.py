@@ -46,12 +46,14 @@ def open_patches(
     microns_per_pixel: float | None,
     cache: ArrayCache,
     progress: Progress | None = None,
+    checked: bool = True,
 ) -> tuple[NDArray[np.uint8], str]:
     """The patches of a section, RGB uint8 (n, size, size, 3), memory-mapped, and their key in the cache.
 
     With `microns_per_pixel` None a patch is `size` native pixels. Otherwise it is round(size * microns_per_pixel /
     native) native pixels, resized to `size`: the mean over each new pixel's area where it shrinks, bicubic where it
     grows. The entry's metadata hold the window, the number of padded patches and the microns per pixel that result.
+    `checked` False leaves out the checksums of patches that are there, for who opens them without reading them.
     Memory: one decoded image and the patches' pages, which the system may write out.
 
     Raises:
@@ -59,7 +61,7 @@ def open_patches(
     """
     key = patch_key(section.content, size, microns_per_pixel)
     build = partial(_cut, section=section, size=size, microns_per_pixel=microns_per_pixel, progress=progress)
-    return cache.get("patches", key, build).arrays["patches"], key
+    return cache.get("patches", key, build, checked).arrays["patches"], key
 
 
 def read_patch(image: Image, x: int, y: int, window: int, size: int) -> NDArray[np.uint8]:

@@ -54,7 +54,12 @@ class Inputs:
     @property
     def image(self) -> bool:
         """Whether anything of the image is read, so that `--no-images` refuses the method."""
-        return self.patches or bool(self.encoders) or self.backbone is not None
+        return self.pixels or bool(self.encoders)
+
+    @property
+    def pixels(self) -> bool:
+        """Whether patches themselves are read, and not only what an encoder makes of them."""
+        return self.patches or self.backbone is not None
 
 
 @dataclass

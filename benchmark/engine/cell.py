@@ -65,7 +65,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
     needs_patches = resolved.inputs.image
     views = {"": resolved.inputs.views}
     patch = task.patch if needs_patches else None
-    inputs = prepare(dataset, sections, resolved.encoders, patch, cache, views=views)
+    inputs = prepare(dataset, sections, resolved.encoders, patch, cache, None, views, resolved.inputs.pixels)
     started, before = datetime.now(UTC), time.perf_counter()
     with work_directory(task.folder) as work:
         context = FitContext(

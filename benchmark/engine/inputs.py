@@ -71,9 +71,11 @@ def prepare(
     cache: ArrayCache,
     progress: Progress | None = None,
     views: Mapping[str, Iterable[Views]] | None = None,
+    reads_patches: bool = True,
 ) -> PreparedInputs:
     """Open, and where missing make, the inputs of some sections; `encoders` by the names that methods use.
 
+    `reads_patches` False leaves patches that are there unchecked until features are to be made of them.
     `views` are those whose features are read, by the name of the encoder among `encoders`.
 
     Each image is decoded once, while the section before it is encoded; nothing of it is kept but the memory-mapped patches.
@@ -86,7 +88,10 @@ def prepare(
     size, scale = patch.size, patch.microns_per_pixel
 
     def cut(section_id: str) -> tuple[NDArray[np.uint8], str]:
-        return open_patches(dataset.load(section_id), size, scale, cache)
+        return open_patches(dataset.load(section_id), size, scale, cache, checked=reads_patches)
+
+    def checked(section_id: str) -> NDArray[np.uint8]:
+        return open_patches(dataset.load(section_id), size, scale, cache)[0]
 
     ids = list(sections)
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -99,7 +104,7 @@ def prepare(
             inputs.opened_patches[section_id] = patches
             for name, spec in encoders.items():
                 report = None if progress is None else _named(progress, f"{section_id} {spec.name}")
-                own = open_features(spec, patches, key, cache, report)
+                own = open_features(spec, partial(checked, section_id), key, cache, report)
                 inputs.opened_features[section_id, name] = own
                 for some in (views or {}).get(name, ()):
                     pixels = partial(_views, dataset, section_id, some, patch)

@@ -74,7 +74,8 @@ def _prepare(plan: Plan, labels: list[str], reporter: Reporter) -> None:
         if method.inputs.views:
             views.setdefault(_name(method.encoders[""]), {}).update(dict.fromkeys(method.inputs.views))
     patch = plan.cells[0].task.patch
-    prepare(plan.dataset, plan.protocol.sections, encoders, patch, ArrayCache(plan.cache), reporter.preparing, views)
+    pixels, cache = any(method.inputs.pixels for method in wanted), ArrayCache(plan.cache)
+    prepare(plan.dataset, plan.protocol.sections, encoders, patch, cache, reporter.preparing, views, pixels)
 
 
 def _name(encoder: EncoderSpec) -> str:

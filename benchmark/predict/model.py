@@ -14,17 +14,19 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...datasets.hashing import canonical_hash, plain_sha256
-from ...errors import ConfigurationError, DataError, MethodError
+from ...errors import ConfigurationError, DataError, IntegrityError, MethodError, reading
 from ...files import write_text, written_folder
 from ...leaderboard.record import PatchRecord
 from ...methods.encoders.registry import EncoderSpec, Weights, resolve, say_what_is_slow
 from ...methods.machine import resolve_device
 from ...methods.method import Inputs, Method
 from ...methods.registry import load_method
+from ...text_files import read_text
 from ...yaml_files import dotted, fault
 from ..engine.store import unwritable
 
 FIT = "fit.json"
+_AGAIN = "copy the model again, or fit it anew"
 SCHEMA = 2  # 2: `identity`
 
 
@@ -51,6 +53,8 @@ class FitRecord(BaseModel):
         native_microns: of the training sections' images, smallest, median and largest; empty where one is unknown.
         encoders: identity of each encoder by the name that the method uses ("" is the run's).
         fitted: parameters, seed and the like, for the reader.
+        files: sha256 of the method's files beside it, by name.
+        sha256: of all that the record says but this; empty, as `files`, in one of an older qbench, which is fitted again.
         identity: all that decides the model, as of a cell (see `benchmark.identity`); empty in a record of schema 1.
     """
 
@@ -72,6 +76,12 @@ class FitRecord(BaseModel):
     encoders: dict[str, dict[str, Any]]
     fitted: dict[str, Any]
     identity: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+    sha256: str = ""
+
+    def digest(self) -> str:
+        """sha256 of all that the record says but `sha256`."""
+        return canonical_hash(self.model_dump(mode="json", exclude={"sha256"}))
 
     @property
     def microns_per_pixel(self) -> float | None:
@@ -99,13 +109,9 @@ def read_fit(folder: Path) -> FitRecord:
         DataError: no folder that `qbench fit` wrote.
     """
     path = folder / FIT
+    text = read_text(path, "a model", "make one with 'qbench fit'")
     try:
-        return FitRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"Expected a model in {folder}, but {FIT} cannot be read ({error.__class__.__name__}); make one with "
-            "'qbench fit'."
-        ) from error
+        return FitRecord.model_validate_json(text)
     except ValidationError as error:
         where, words = fault(error, FitRecord)
         raise DataError(
@@ -113,15 +119,33 @@ def read_fit(folder: Path) -> FitRecord:
         ) from error
 
 
+def _check_files(folder: Path, record: FitRecord) -> None:
+    """Hold a model's files against the hashes in its record; one of an older qbench has none.
+
+    Raises:
+        IntegrityError: a file that is not the one that was written.
+        DataError: one that is missing.
+    """
+    for name, due in record.files.items():
+        with reading(f"a file of the model {record.method}", folder / name, _AGAIN):
+            found = plain_sha256(folder / name)
+        if found != due:
+            raise IntegrityError(
+                f"Expected {folder / name} as {FIT} names it, found another file (sha256 differs); {_AGAIN}."
+            )
+
+
 def load_model(folder: Path, weights: Mapping[str, Weights], device: str, runtime: str) -> FittedModel:
     """Load a fitted model and find its encoders' weights.
 
     Raises:
         DataError: no model there.
+        IntegrityError: files that are not those that were written.
         MethodError: one of another version.
         ConfigurationError: encoder weights other than those that the model was fitted with.
     """
     record = read_fit(folder)
+    _check_files(folder, record)
     method = load_method(folder)
     if method.genes != record.panel.genes:
         raise MethodError(
@@ -134,6 +158,10 @@ def load_model(folder: Path, weights: Mapping[str, Weights], device: str, runtim
         )
     device = resolve_device(device)
     encoders = {key: _find(known, weights, device, runtime) for key, known in record.encoders.items()}
+    if record.sha256 and record.sha256 != record.digest():
+        raise IntegrityError(
+            f"Expected the record of a fit in {folder / FIT} as it was written, found another (sha256 differs); {_AGAIN}."
+        )
     say_what_is_slow(encoders.values(), runtime)
     return FittedModel(record, method, inputs, encoders, hash_model(folder))
 
@@ -159,6 +187,9 @@ def write_model(to: Path, record: FitRecord, method: Method) -> None:
     try:
         with written_folder(to) as temporary:
             method.save(temporary)
+            files = {path.name: plain_sha256(path) for path in sorted(temporary.iterdir()) if path.is_file()}
+            record = record.model_copy(update={"files": files})
+            record = record.model_copy(update={"sha256": record.digest()})
             write_text(temporary / FIT, record.model_dump_json(indent=1))
     except OSError as error:
         raise unwritable(to, error) from error

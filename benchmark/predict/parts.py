@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,10 +11,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...files import written
+from ...array_files import read_array
+from ...errors import DataError
+from ...files import write_text, written
+from ...text_files import read_json, read_text
 from .grid import Points
 
 _IDENTITY = "identity.json"
+
+
+def array_sha256(values: NDArray[np.float32]) -> str:
+    """sha256 (hex) of an array's values."""
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
 class Parts:
@@ -22,10 +31,13 @@ class Parts:
     def __init__(self, output: Path, identity: str) -> None:
         self.folder = output.with_name(f".{output.name}.parts")
         mark = self.folder / _IDENTITY
-        if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8")) != identity:
+        try:
+            mine = mark.is_file() and read_json(mark, "the identity of a prediction", "it is made again") == identity
+        except DataError:
+            mine = False  # a kill or damage: what belongs to nobody known is made again
+        if not mine:
             shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            mark.write_text(json.dumps(identity), encoding="utf-8")
+            write_text(mark, json.dumps(identity))
 
     def path(self, window: int) -> Path:
         """The .npy file of one window's predictions."""
@@ -35,6 +47,24 @@ class Parts:
         """Keep one window's predictions, float32 (spots, genes)."""
         with written(self.path(window)) as temporary, temporary.open("wb") as file:
             np.save(file, values, allow_pickle=False)
+            write_text(self._checksum(window), f"{array_sha256(values)}\n")
+
+    def done(self, window: int, shape: tuple[int, int]) -> bool:
+        """Whether a window's predictions lie there as they were saved; others are removed, to be made again."""
+        try:
+            what, remedy = "predictions of a window", "they are made again"
+            if self.path(window).exists():
+                found = read_array(self.path(window), what, remedy, mapped=True)
+                due = read_text(self._checksum(window), what, remedy).strip()
+                if found.shape == shape and found.dtype == np.float32 and array_sha256(found) == due:
+                    return True
+        except DataError:
+            pass  # as damaged as a hash that differs
+        self.path(window).unlink(missing_ok=True)
+        return False
+
+    def _checksum(self, window: int) -> Path:
+        return self.path(window).with_suffix(".sha256")
 
     def load(self, window: int) -> NDArray[np.float32]:
         """One window's predictions, mapped from the disk."""

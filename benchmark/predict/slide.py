@@ -151,7 +151,7 @@ def _predict_windows(
     clamped = model.record.target != "as trained"
     for number in range(total):
         rows = points.rows(number)
-        if parts.path(number).is_file():
+        if parts.done(number, (len(rows), len(model.record.panel.genes))):
             resumed += 1
         else:
             store.open(points.pixel_xy[rows])

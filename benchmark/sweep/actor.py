@@ -12,17 +12,8 @@ from ray import tune
 
 from ...methods.selection import to_minimise
 from ..engine.ray_session import adopt
-from .trial import (
-    TrialTask,
-    append_history,
-    disk_full,
-    ended_as,
-    read_history,
-    read_result,
-    run_apart,
-    write_history,
-    write_result,
-)
+from .trial import TrialTask, disk_full, ended_as, run_apart
+from .trial_files import append_history, read_history, read_result, write_history, write_result
 
 
 def run_trial(config: Mapping[str, Any], tasks: Sequence[TrialTask], environment: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...methods.dashes import dashed
 from .space import Settings
-from .trial import TrialResult
+from .trial_files import TrialResult
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,7 +13,7 @@ from ..engine.resolve import ResolvedMethod
 from ..engine.task import CellTask
 from .space import Settings, point
 from .state import Sweep
-from .trial import TrialResult
+from .trial_files import TrialResult
 
 
 def choose(sweep: Sweep) -> dict[str, TrialResult]:

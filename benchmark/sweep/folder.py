@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from ...datasets.hashing import canonical_hash
 from ...errors import ConfigurationError
 from ...files import write_text
+from ...text_files import read_json
 from ..engine.changes import differences
 
 IDENTITY = "identity.json"
@@ -45,7 +46,7 @@ def sweep_folder(out: Path, start: str, identity: Mapping[str, Any], new: bool) 
         ]
         if others:
             last = max(others, key=lambda path: path.stat().st_mtime)
-            changed = differences(json.loads(last.read_text(encoding="utf-8")), identity)
+            changed = differences(read_json(last, "a sweep's identity", "remove its folder, or add --new"), identity)
             raise ConfigurationError(
                 f"This is another sweep than the one in {last.parent}: {'; '.join(changed)}. Put that back to go on "
                 "with it, or add --new to start afresh beside it."

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...files import written
 from ...methods.dashes import dashed
 from .space import Axis, Space
-from .trial import TrialResult
+from .trial_files import TrialResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ from ..engine.store import unwritable
 from .board import in_words
 from .plots import draw_plots
 from .state import Sweep
-from .trial import TrialResult
+from .trial_files import TrialResult
 
 
 def write_report(sweep: Sweep) -> list[Table]:

@@ -23,7 +23,8 @@ from .actor import run_trial
 from .board import Board
 from .scheduler import Here, PerFold
 from .state import Times
-from .trial import TrialTask, read_result, stopped_result, write_result
+from .trial import TrialTask, stopped_result
+from .trial_files import read_result, write_result
 
 RESTARTS = 3  # of a trial whose worker or process dies; it goes on from its checkpoint
 

@@ -23,7 +23,8 @@ from ..engine.reporter import Reporter
 from ..engine.resolve import ResolvedMethod
 from .board import Board
 from .state import Sweep, write_times
-from .trial import TrialResult, TrialTask, read_result, trial_name
+from .trial import TrialTask, trial_name
+from .trial_files import TrialResult, read_result
 from .view import FoldView, write_view
 
 MOST_EPOCHS = 100  # of a method that does not say, for the rungs of ASHA

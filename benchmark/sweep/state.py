@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from ...errors import DataError, reading
 from ...files import write_text
 from ...leaderboard.record import Record
 from ...methods.registry import MethodSpec
+from ...text_files import read_json
 from ..settings import RunSettings
 from .settings import SweepSettings
 from .space import Settings, Space
-from .trial import TrialResult
+from .trial_files import TrialResult
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,15 @@ class Sweep:
 def read_times(folder: Path) -> Times:
     """The times that earlier calls of this sweep have left in its folder, zeros at first."""
     path = folder / "times.json"
-    return Times(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Times()
+    if not path.exists():
+        return Times()
+    what, remedy = "the times of a sweep", "they are counted anew"
+    try:
+        with reading(what, path, remedy):
+            return Times(**{name: float(value) for name, value in read_json(path, what, remedy).items()})
+    except DataError as error:  # no number depends on them
+        logging.getLogger("qbench").warning("%s", error)
+        return Times()
 
 
 def write_times(folder: Path, times: Times) -> None:

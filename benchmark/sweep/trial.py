@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 import traceback
@@ -15,7 +14,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ...errors import MethodError, QbenchError
-from ...files import write_text
 from ...methods.machine import resolve_device
 from ...methods.method import FitContext
 from ...methods.selection import to_minimise, validation_scores
@@ -24,9 +22,8 @@ from ..engine.fit_predict import fit, predict, set_threads
 from ..engine.process import Send, events
 from ..plugins import load_plugins
 from .space import Settings
+from .trial_files import TrialResult, read_history
 from .view import FoldView, open_view
-
-RESULT, HISTORY = "result.json", "history.jsonl"
 
 
 class TrialTask(BaseModel):
@@ -62,81 +59,9 @@ def trial_name(fold: str, number: int) -> str:
     return f"{path_part(fold)}-{number:03d}"
 
 
-class TrialResult(BaseModel):
-    """How a trial ended. `finished` by itself, `stopped` by the scheduler, `failed` in the method.
-
-    Attributes:
-        validation_mse, validation_pcc: of unrounded predictions at the kept epoch; null where it failed.
-        epochs: trained.
-        best_epoch: of the kept state; null where the method has no epochs.
-        seconds: inside `fit`.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    fold: str
-    number: int
-    settings: Settings
-    status: Literal["finished", "stopped", "failed"]
-    validation_mse: float | None = None
-    validation_pcc: float | None = None
-    epochs: int = 0
-    best_epoch: int | None = None
-    seconds: float = 0.0
-    message: str | None = None
-
-    def figure(self, select: str) -> float | None:
-        """What selection minimises."""
-        value = self.validation_mse if select == "mse" else self.validation_pcc
-        return None if value is None else value if select == "mse" else -value
-
-
-def read_result(folder: Path) -> TrialResult | None:
-    """The result of a trial that has ended."""
-    try:
-        return TrialResult.model_validate_json((folder / RESULT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-
-
-def write_result(folder: Path, result: TrialResult) -> None:
-    """Keep a trial's result; what only helped to go on is removed."""
-    write_text(folder / RESULT, result.model_dump_json(indent=1))
-    for left in (folder / "work").glob("*"):
-        left.unlink()
-
-
 def ended_as(task: TrialTask, status: Literal["finished", "stopped", "failed"], **values: Any) -> TrialResult:
     """The result of a trial that ended so."""
     return TrialResult(fold=task.fold, number=task.number, settings=task.settings, status=status, **values)
-
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """What the trial reported, an entry an epoch; a last line that a kill cut short is dropped."""
-    try:
-        lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    found: list[dict[str, float]] = []
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            break
-        if entry["epoch"] == len(found) + 1:
-            found.append(entry)
-    return found
-
-
-def write_history(folder: Path, history: list[dict[str, float]]) -> None:
-    """Write all epochs of a trial at once, a JSON object a line."""
-    write_text(folder / HISTORY, "".join(json.dumps(entry) + "\n" for entry in history))
-
-
-def append_history(folder: Path, entry: Mapping[str, float]) -> None:
-    """Add an epoch to a running trial's file, so that a stopped one still tells its best epoch."""
-    with (folder / HISTORY).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(dict(entry)) + "\n")
 
 
 def stopped_result(task: TrialTask) -> TrialResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,15 +19,16 @@ from qbench.benchmark.cli.entry import app
 from qbench.benchmark.engine.inputs import prepare
 from qbench.benchmark.predict import grid as grids
 from qbench.benchmark.predict import output as outputs
-from qbench.benchmark.predict import slide as slides
+from qbench.benchmark.predict import window_store as slides
 from qbench.benchmark.predict.fit import all_patients_fold, fit_model
 from qbench.benchmark.predict.model import load_model, read_fit
+from qbench.benchmark.predict.parts import Parts
 from qbench.benchmark.predict.slide import predict_slide
 from qbench.benchmark.settings import RunSettings
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.cohort import SealedSection
 from qbench.datasets.registry import SectionInfo, open_dataset
-from qbench.errors import ConfigurationError, DataError
+from qbench.errors import ConfigurationError, DataError, IntegrityError
 from typer.testing import CliRunner
 
 from ...support.datasets_sections import GENES, counts, grid, write_card, write_h5ad
@@ -384,3 +386,47 @@ def test_memory_does_not_grow_with_the_slide(model: Path, tmp_path: Path) -> Non
     ]
     # decoded whole, the larger one would take 1,200 MB (30,000 MB) more
     assert peaks[1] - peaks[0] < 200, peaks
+
+
+def test_a_model_that_is_not_the_one_that_was_fitted_is_refused(model: Path, tmp_path: Path) -> None:
+    record = json.loads((model / "fit.json").read_text())
+    assert set(record["files"]) == {"method.json", "model.safetensors"}
+    for name, change in {
+        "model.safetensors": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+        "method.json": lambda content: content.replace(b'"auto"', b'"best"') + b" ",
+        "fit.json": lambda content: content.replace(b'"size": 224', b'"size": 225'),
+    }.items():
+        other = tmp_path / name
+        shutil.copytree(model, other)
+        (other / name).write_bytes(change((other / name).read_bytes()))
+        with pytest.raises(IntegrityError, match=rf"{name} as .*sha256 differs"):
+            load_model(other, {}, "auto", "auto")
+    (other / "model.safetensors").unlink()
+    with pytest.raises(DataError, match=r"model\.safetensors"):
+        load_model(other, {}, "auto", "auto")
+
+
+@pytest.mark.parametrize("damage", ["empty identity", "cut", "foreign", "flipped", "no checksum"])
+def test_parts_of_a_killed_prediction_that_are_damaged_are_made_again(tmp_path: Path, damage: str) -> None:
+    parts = Parts(tmp_path / "out.h5ad", "mine")
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    parts.save(0, values)
+    assert Parts(tmp_path / "out.h5ad", "mine").done(0, (3, 4))
+    path = parts.path(0)
+    if damage == "empty identity":
+        (parts.folder / "identity.json").write_text("")
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:150])
+    elif damage == "foreign":
+        np.save(path, np.zeros((3, 5), np.float32))
+    elif damage == "flipped":
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    else:
+        path.with_suffix(".sha256").unlink()
+    again = Parts(tmp_path / "out.h5ad", "mine")
+    assert not again.done(0, (3, 4))
+    again.save(0, values)
+    assert again.done(0, (3, 4))
+    np.testing.assert_array_equal(again.load(0), values)

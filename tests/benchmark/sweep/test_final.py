@@ -11,7 +11,7 @@ from qbench.benchmark.engine import plan as plans
 from qbench.benchmark.engine.plan import make_plan
 from qbench.benchmark.settings import RunSettings
 from qbench.benchmark.sweep.final import final_plan
-from qbench.benchmark.sweep.trial import TrialResult
+from qbench.benchmark.sweep.trial_files import TrialResult
 from qbench.methods.registry import parse
 
 from ...support.tiny_her2st import make

@@ -23,7 +23,7 @@ from qbench.benchmark.sweep.readings_report import (
 from qbench.benchmark.sweep.readings_run import Held, Judged, Measured, best, effects, judge, select
 from qbench.benchmark.sweep.settings import SweepSettings
 from qbench.benchmark.sweep.state import Sweep
-from qbench.benchmark.sweep.trial import TrialResult
+from qbench.benchmark.sweep.trial_files import TrialResult
 from qbench.errors import ConfigurationError
 from qbench.leaderboard.reported import Claim, verdicts
 from qbench.leaderboard.summarise import summarise

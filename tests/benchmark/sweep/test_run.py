@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 from qbench.benchmark.sweep.final import choose
 from qbench.benchmark.sweep.scheduler import PerFold
-from qbench.benchmark.sweep.trial import TrialResult
+from qbench.benchmark.sweep.trial_files import TrialResult
 
 from ...support.processes import answers, finish, wait_for
 from ...support.tiny_her2st import make as make_tiny

@@ -124,9 +124,10 @@ class Method(ABC):
     seeded: ClassVar[bool] = True
     context: ClassVar[Literal["spot", "section"]] = "spot"
     Parameters: ClassVar[type[Parameters]] = Parameters
+    parameters: BaseModel  # a method names its own class: `parameters: RidgeParameters`
 
     def __init__(self, parameters: BaseModel | None = None) -> None:
-        self.parameters: Any = self.Parameters() if parameters is None else parameters
+        self.parameters = self.Parameters() if parameters is None else parameters
         self.genes: tuple[str, ...] = ()
         self.network: Any = None  # the torch module of methods that train one, once fitted or loaded
 

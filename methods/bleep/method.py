@@ -36,6 +36,7 @@ class BLEEP(ImageMethod):
     name = "bleep"
     version = 2
     Parameters = BLEEPParameters
+    parameters: BLEEPParameters
     network: BLEEPNetwork
 
     @override

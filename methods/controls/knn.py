@@ -36,6 +36,7 @@ class NearestNeighbours(Method):
     kind = "control"
     seeded = False
     Parameters = KnnParameters
+    parameters: KnnParameters
 
     @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:

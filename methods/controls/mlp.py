@@ -36,6 +36,7 @@ class Mlp(Method):
     version = 1
     kind = "control"
     Parameters = MlpParameters
+    parameters: MlpParameters
     network: nn.Sequential
 
     @override

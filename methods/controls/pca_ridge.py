@@ -11,15 +11,15 @@ from typing_extensions import override
 
 from ...datasets.cohort import Cohort
 from ...errors import MethodError
-from ..method import FitContext, Parameters
+from ..method import FitContext
 from ..scaling import Scaling, chunks
-from .ridge import Ridge
+from .ridge import Ridge, RidgeParameters
 
 SEED = 0  # of scikit-learn's randomised SVD and of its solver, as the benchmark seeds them
 ITERATIONS = 1000  # of the solver, at most; the benchmark's number
 
 
-class PcaRidgeParameters(Parameters):
+class PcaRidgeParameters(RidgeParameters):
     """What the probe leaves open: components, penalty, and whether the training mean is added."""
 
     components: int = Field(256, ge=1, le=65_536, description="Principal components of the z-scored features.")
@@ -43,6 +43,7 @@ class PcaRidge(Ridge):
     name = "pca-ridge"
     version = 1
     Parameters = PcaRidgeParameters
+    parameters: PcaRidgeParameters
 
     @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:

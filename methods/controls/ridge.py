@@ -40,7 +40,8 @@ class Ridge(Method):
     version = 2
     kind = "control"
     seeded = False
-    Parameters: ClassVar[type[Parameters]] = RidgeParameters
+    Parameters: ClassVar[type[RidgeParameters]] = RidgeParameters
+    parameters: RidgeParameters
 
     @override
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:

@@ -31,6 +31,7 @@ class Shuffled(Method):
     version = 2
     kind = "control"
     Parameters = ShuffledParameters
+    parameters: ShuffledParameters
 
     def __init__(self, parameters: Any = None) -> None:
         super().__init__(parameters)

@@ -54,6 +54,7 @@ class DeepSpot(Method):
     version = 1
     context: ClassVar[Literal["spot", "section"]] = "section"
     Parameters = DeepSpotParameters
+    parameters: DeepSpotParameters
     network: DeepSpotNetwork
 
     @classmethod

@@ -29,6 +29,7 @@ class Hist2ST(SectionMethod):
     name = "hist2st"
     hint = "hist2st reads a whole section at once: set inputs=features, bake=0, a smaller dim or a smaller depth"
     Parameters = Hist2STParameters
+    parameters: Hist2STParameters
     network: Hist2STNetwork
 
     @override

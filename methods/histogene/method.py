@@ -40,6 +40,7 @@ class HisToGene(SectionMethod):
     version = 2
     hint = "histogene reads a whole section at once: set patch_size=112, a smaller dim or inputs=features"
     Parameters = HisToGeneParameters
+    parameters: HisToGeneParameters
     network: HisToGeneNetwork
 
     @override

@@ -14,6 +14,7 @@ from ..method import FitContext, Inputs, Method
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..training import TrainingParameters
     from .side import ImageSide
 
 
@@ -25,6 +26,7 @@ class ImageMethod(Method):
     """
 
     network: nn.Module
+    parameters: TrainingParameters
     _image: ImageSide
 
     @classmethod

@@ -29,6 +29,7 @@ class QCA(ImageMethod):
     name = "qca"
     version = 4
     Parameters = QCAParameters
+    parameters: QCAParameters
     network: QCANetwork
 
     @override

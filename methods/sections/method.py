@@ -54,6 +54,7 @@ class SectionMethod(Method):
     context: ClassVar[Literal["spot", "section"]] = "section"
     hint: ClassVar[str]
     network: nn.Module
+    parameters: Any  # each method's own: of training, with inputs, patch_size, positions and start_at_mean
 
     @classmethod
     @override

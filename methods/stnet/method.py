@@ -49,6 +49,7 @@ class STNet(ImageMethod):
     name = "stnet"
     version = 2
     Parameters = STNetParameters
+    parameters: STNetParameters
     network: STNetNetwork
 
     @override

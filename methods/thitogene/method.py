@@ -24,6 +24,7 @@ class THItoGene(SectionMethod):
     name = "thitogene"
     hint = "thitogene reads a whole section at once: set inputs=features, a smaller capsule_length or a smaller depth"
     Parameters = THItoGeneParameters
+    parameters: THItoGeneParameters
     network: THItoGeneNetwork
 
     @override

@@ -53,6 +53,7 @@ class Triplex(Method):
     version = 1
     context: ClassVar[Literal["spot", "section"]] = "section"
     Parameters = TriplexParameters
+    parameters: TriplexParameters
     network: TriplexNetwork
 
     def __init__(self, parameters: Any = None) -> None:

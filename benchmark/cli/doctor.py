@@ -68,6 +68,7 @@ def examine(data_dir: Path | None, encoder: str | None) -> list[Finding]:
         lambda: _encoder(encoder),
         _cache,
         _shadow,
+        _ray,
         lambda: _her2st(data_dir),
     ]
     return [check() for check in checks]
@@ -163,6 +164,18 @@ def _shadow() -> Finding:
             "start with the command 'qbench' and without PYTHONPATH=.",
         )  # fmt: skip
     return Finding("import path", "PASS", "clean")
+
+
+def _ray() -> Finding:
+    """Who could reach the workers: our own Ray listens to this machine alone, a cluster to its whole network."""
+    mode = os.environ.get("RAY_AUTH_MODE", "not set")
+    found = f"--workers listens at 127.0.0.1 with a token of its own; for --ray-address RAY_AUTH_MODE is {mode}"
+    if mode == "token":
+        return Finding("ray", "PASS", found)
+    return Finding(
+        "ray", "PASS" if mode == "not set" else "WARN", found,
+        "whoever reaches a cluster without a token can run code on its nodes: start it with RAY_AUTH_MODE=token (docs/cluster.md)",
+    )  # fmt: skip
 
 
 def _her2st(data_dir: Path | None) -> Finding:

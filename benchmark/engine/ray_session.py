@@ -84,7 +84,7 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
     with tempfile.TemporaryDirectory(prefix="qbench-") as empty:
         try:
             # Ray puts the folder that it is started in on the workers' path, where it could shadow packages.
-            with contextlib.chdir(empty), _own_signals():
+            with contextlib.chdir(empty), _own_signals(), _reached_by(here_alone=address is None):
                 ray.init(**wanted, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise ConfigurationError(
@@ -109,6 +109,19 @@ def _own_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _reached_by(here_alone: bool) -> Iterator[None]:
+    """Have a Ray of our own listen at 127.0.0.1 only, as Ray itself does where it starts no clusters (macOS, Windows)."""
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = before and not here_alone
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def check_cluster(address: str) -> None:

@@ -29,14 +29,14 @@ def zinb_loss(counts: Tensor, mean: Tensor, dispersion: Tensor, zero: Tensor) ->
         zero: (n, genes), logit of the probability of a zero that is not the binomial's.
     """
     mean = mean.clamp_min(1e-12)
-    log_rest = dispersion * (dispersion.log() - (dispersion + mean).log())  # of the binomial's zero
-    is_zero = counts == 0
-    nothing = torch.logaddexp(logsigmoid(zero), logsigmoid(-zero) + log_rest)
+    no_count = -dispersion * torch.log1p(mean / dispersion)  # log probability of the binomial's zero
+    of_binomial = logsigmoid(-zero) + no_count
+    everywhere = torch.where(counts == 0, torch.logaddexp(logsigmoid(zero), of_binomial), of_binomial)
     # The gamma functions cost most, so they are taken where there is a count.
-    y, r, m = (values[~is_zero] for values in (counts, dispersion, mean))
-    binomial = torch.lgamma(y + r) - torch.lgamma(r) - torch.lgamma(y + 1) + y * (m.log() - (r + m).log())
-    something = binomial + log_rest[~is_zero] + logsigmoid(-zero[~is_zero])
-    return -(nothing[is_zero].sum() + something.sum()) / counts.numel()
+    some = counts.flatten().nonzero().flatten()
+    y, r, m = (values.flatten().index_select(0, some) for values in (counts, dispersion, mean))
+    further = torch.lgamma(y + r) - torch.lgamma(r) - torch.lgamma(y + 1) + y * (m.log() - (r + m).log())
+    return -(everywhere.sum() + further.sum()) / counts.numel()
 
 
 def augmented(pixels: Tensor) -> Tensor:

@@ -125,7 +125,9 @@ def _spots(store: Any, table: str, region: str, edge: float | None, entry: Secti
     mine = np.flatnonzero((data.obs[attributes["region_key"]].astype(str) == region).to_numpy())
     kept, tissue = under_tissue(data.obs, mine, where)
     if not len(kept):
-        raise DataError(f"{where}: expected spots under tissue in table {table}, found none of {len(mine)}.")
+        raise DataError(
+            f"{where}: expected spots under tissue in table {table}, found none of {len(mine)}; was the tissue found?"
+        )
     counts, genes, notes = named_genes(
         whole_counts(data.X[kept], where),
         [str(name) for name in data.var.index],

@@ -82,14 +82,14 @@ def read_spots(path: Path) -> dict[str, tuple[float, float, float, float]]:
         if not row:
             continue
         if len(row) != len(columns):
-            raise DataError(f"{path}, row {number}: expected {len(columns)} cells, found {len(row)}.")
+            raise DataError(f"{path}, row {number}: expected {len(columns)} cells, found {len(row)}; correct it.")
         cells = dict(zip(columns, row, strict=True))
         if cells["spot"] in spots:
             raise DataError(f"{path}, row {number}: spot {cells['spot']} must appear once; remove the duplicate.")
         x, y, a, b = (_number(cells.get(name), path, number, name) for name in _COLUMNS)
         spots[cells["spot"]] = (x, y, a, b)
     if not spots:
-        raise DataError(f"Expected a position in pixels for every spot in {path}, found none.")
+        raise DataError(f"Expected a position in pixels for every spot in {path}, found none; write the spots.")
     return spots
 
 
@@ -110,9 +110,9 @@ def _number(text: str | None, path: Path, row: int, column: str) -> float:
     try:
         return float(text) if text not in (None, "", "NA") else float("nan")
     except ValueError:
-        hint = "; write decimals with a point" if "," in str(text) else ""
+        remedy = "write decimals with a point" if "," in str(text) else "correct it"
         raise DataError(
-            f"{path}, row {row}, column '{column}': expected a number, found '{str(text)[:40]}'{hint}."
+            f"{path}, row {row}, column '{column}': expected a number, found '{str(text)[:40]}'; {remedy}."
         ) from None
 
 

@@ -42,7 +42,7 @@ def read_matrix(parts: tuple[Path, ...], where: str) -> Matrix:
     if counts.shape != (len(barcodes), len(names)):
         raise DataError(
             f"{where}: expected {len(barcodes)} barcodes and {len(names)} genes in {parts[0]}, found a matrix of "
-            f"{counts.shape}."
+            f"{counts.shape}; copy the files again."
         )
     genes = np.flatnonzero([kind == _EXPRESSION for kind in kinds])
     if len(genes) == len(names):

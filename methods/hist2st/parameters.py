@@ -33,8 +33,10 @@ class Hist2STParameters(SectionParameters):
     zinb: float = Field(0.25, ge=0, description="Weight of the counts' likelihood; 0 leaves its heads out.")
     bake: int = Field(0, ge=0, le=64, description="Augmented views of a section for self-distillation; 0 for none.")
     distillation: float = Field(0.5, gt=0, description="Weight of self-distillation; read with bake above 0.")
-    decay: float = Field(1.0, gt=0, le=1, description="The learning rate is multiplied by this...")
-    decay_every: int = Field(50, ge=1, le=100_000, description="... after each so many epochs.")
+    decay: float = Field(1.0, gt=0, le=1, description="Factor of the learning rate after every decay_every epochs.")
+    decay_every: int = Field(
+        50, ge=1, le=100_000, description="Epochs between two falls of the learning rate; without effect at decay 1."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

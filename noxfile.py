@@ -52,6 +52,15 @@ def board(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """The tests on a GPU, and what it makes of the networks as a table for docs/performance.md: ten minutes on one card."""
+    root = install(session)
+    session.chdir(session.create_tmp())
+    session.run("pytest", "-m", "gpu", "-c", f"{root}/pyproject.toml", f"{root}/tests/gpu")
+    session.run("python", "-P", f"{root}/.ci/gpu", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """What qbench's speed is beside plain code, on this machine."""
     install(session)

@@ -167,6 +167,7 @@ class Record(_Part):
     fit_seconds: float = 0.0
     predict_seconds: float = 0.0
     peak_memory_mb: float = 0.0
+    peak_device_memory_mb: float | None = None  # of a GPU, what tensors took at most; records of before do not say
     started: str = ""
     warnings: tuple[str, ...] = ()
     tuned: dict[str, Any] | None = None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MethodError
+from .memory import is_out_of_memory
 
 
 def compiled(function: Any, **options: Any) -> Any:
@@ -27,9 +28,9 @@ def compiling(what: str) -> Iterator[None]:
     try:
         yield
     except (TorchDynamoException, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if "out of memory" in reason or "can't allocate memory" in reason:
+        if is_out_of_memory(error):
             raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MethodError(
             f"{what} cannot be compiled on this machine ({reason}); a C++ compiler is needed, or use --runtime eager."
         ) from error

@@ -1,7 +1,8 @@
-"""A batch that does not fit into memory becomes one sentence, before the system ends the process without any."""
+"""What fits into memory: a batch that does not becomes one sentence, and a side's pixels stay on a GPU where they do."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,19 +13,44 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+RESIDENT = 0.25  # of a GPU's free memory that pixels may take: activations need the rest, and so do other cells
+_SAYS = ("out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")  # torch, its host allocator, cuDNN and cuBLAS
+_GPU = re.compile(
+    r"(CUDA out of memory)\. (Tried to allocate [\d.]+ \w+)\. (?:GPU \d+ has a total capacity of ([\d.]+ \w+))?"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on the host or on a device."""
+    return isinstance(error, MemoryError) or any(said in str(error) for said in _SAYS)
+
 
 @contextmanager
-def memory_named(hint: str) -> Iterator[None]:
+def memory_named(hint: str, what: str = "A batch") -> Iterator[None]:
     """An allocation that fails inside becomes a MethodError that ends in `hint`, the option to change."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        if not (isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text):
+        if not is_out_of_memory(error):
             raise
-        raise MethodError(
-            f"A batch does not fit into memory ({(text or 'of the host').splitlines()[0]}); {hint}."
-        ) from error
+        raise MethodError(f"{what} does not fit into memory ({_reason(str(error))}); {hint}.") from error
+
+
+def _reason(text: str) -> str:
+    """The first line of an allocator's message; of CUDA's, which is a paragraph, what was asked for and of how much."""
+    if (found := _GPU.search(text)) is not None:
+        of = f", of a GPU's {found[3]}" if found[3] else ""
+        return f"{found[1]}: {found[2][0].lower()}{found[2][1:]}{of}"
+    return (text or "of the host").splitlines()[0]
+
+
+def stays_on(device: torch.device, size: int) -> bool:
+    """Whether `size` bytes of pixels are kept on the device while they are used: on a GPU, up to `RESIDENT` of what is free."""
+    if device.type != "cuda":
+        return False
+    import torch
+
+    return size <= RESIDENT * torch.cuda.mem_get_info(device)[0]
 
 
 @contextmanager

@@ -144,6 +144,14 @@ class Method(ABC):
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         """Float32 (spots, genes) in target space (log1p), unrounded, for one sealed section."""
 
+    def to(self, device: str) -> None:
+        """Have `predict` compute there: the network moves, where there is one."""
+        if self.network is not None:
+            from .precision import settle_cuda
+
+            settle_cuda()
+            self.network.to(device)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything that `predict` needs beside the parameters, as named arrays."""
         raise MethodError(f"{self.name} does not implement state(), which saving a fitted method needs; write it.")

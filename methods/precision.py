@@ -13,6 +13,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def settle_cuda() -> None:
+    """On a GPU fp32 is fp32, as torch's own default of TF32 in convolutions (10 bits) is not, and cuDNN repeats its sums."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+
+
 def full(x: Tensor) -> Tensor:
     """The tensor in float32 where it is narrower; float64 stays."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -29,10 +29,10 @@ BF16_ROUNDING = 2.0**-8  # relative distance of neighbours with 8 significant bi
 CONSTANT = 1e-6  # of the mean; what summing a constant column of float32 may leave
 
 
-def chunks(rows: RowView | NDArray[Any]) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """The rows in order, at most `CHUNK` at a time, each with its place."""
-    for start in range(0, len(rows), CHUNK):
-        place = slice(start, min(start + CHUNK, len(rows)))
+def chunks(rows: RowView | NDArray[Any], size: int = CHUNK) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """The rows in order, at most `size` at a time, each with its place."""
+    for start in range(0, len(rows), size):
+        place = slice(start, min(start + size, len(rows)))
         yield place, np.asarray(rows[place])
 
 

@@ -87,18 +87,18 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
         except QbenchError as error:
             if not isinstance(error, MethodError):
                 raise
-            record = base.model_copy(update=_failed(error, before))
+            record = base.model_copy(update=_failed(error, before, task.device))
             write_cell(task.folder, record, None, context.history)
             return record
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
                 raise
-            record = base.model_copy(update=_failed(error, before))
+            record = base.model_copy(update=_failed(error, before, task.device))
             write_cell(task.folder, record, None, context.history)
             return record
         event("stage", {"stage": "score"})
         result.score(dataset.load, panel, task.protocol.target, frozenset(dataset.card.technical_genes), metrics)
-        peak = _peak_memory()  # before any picture is made, which is no part of the method
+        peak = _peaks(task.device)  # before any picture is made, which is no part of the method
         add_pictures(result, dataset, cache, task.protocol.images)
         record = base.model_copy(
             update={
@@ -112,7 +112,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
                 "selected_epoch": _selected(context),
                 "fit_seconds": result.fit_seconds,
                 "predict_seconds": result.predict_seconds,
-                "peak_memory_mb": peak,
+                **peak,
                 "warnings": (*context.warnings, *result.warnings),
             }
         )
@@ -166,12 +166,12 @@ def _resolve(task: CellTask) -> ResolvedMethod:
     return resolve_method(task.method, task.settings, task.device).stepping(task.steps)
 
 
-def _failed(error: BaseException, before: float) -> dict[str, Any]:
+def _failed(error: BaseException, before: float, device: str) -> dict[str, Any]:
     return {
         "status": "failed",
         "failure": failure(error, traceback.extract_tb(error.__traceback__)),
         "fit_seconds": time.perf_counter() - before,
-        "peak_memory_mb": _peak_memory(),
+        **_peaks(device),
     }
 
 
@@ -184,7 +184,15 @@ def _selected(context: FitContext) -> int | None:
     return int((min if context.select == "mse" else max)(seen, key=lambda pair: pair[0])[1])
 
 
-def _peak_memory() -> float:
-    """Largest resident size of this process so far, in MB."""
+def _peaks(device: str) -> dict[str, float | None]:
+    """Largest resident size of this process so far, and what its tensors took of a GPU at most, in MB."""
     unit = 1e6 if sys.platform == "darwin" else 1e3  # macOS counts bytes, Linux kilobytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    on_device = None
+    if device.startswith("cuda"):
+        import torch
+
+        on_device = torch.cuda.max_memory_allocated() / 1e6
+    return {
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
+        "peak_device_memory_mb": on_device,
+    }

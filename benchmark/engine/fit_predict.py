@@ -11,16 +11,20 @@ from numpy.typing import NDArray
 from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
 from ...datasets.target import clamp, finite
 from ...errors import MethodError
+from ...methods.memory import memory_named
 from ...methods.method import FitContext, Method
+
+NO_ROOM = "run fewer cells at once (--workers), use --device cpu, or choose smaller settings"
 
 
 def fit(method: Method, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
     """Fit; a validation side without spots is none.
 
     Raises:
-        MethodError: the method did not take the cohort's genes as its own, in their order.
+        MethodError: too little memory, or the method did not take the cohort's genes as its own, in their order.
     """
-    method.fit(train, validation if validation is not None and len(validation) else None, context)
+    with memory_named(NO_ROOM, f"What {method.name} learns from"):
+        method.fit(train, validation if validation is not None and len(validation) else None, context)
     if method.genes != train.genes:
         raise MethodError(f"{method.name} must set self.genes = train.genes in fit(): the same genes, in their order.")
 
@@ -34,10 +38,12 @@ def predict(method: Method, section: SealedSection, clamped: bool = True) -> NDA
         clamped: not below 0, as predictions are scored and stored; selection judges what the method says itself.
 
     Raises:
-        MethodError: another shape, or values that are not finite.
+        MethodError: too little memory, another shape, or values that are not finite.
     """
     sealed = section.sealed() if isinstance(section, MeasuredSection) else section
-    return check_prediction(method.predict(sealed), sealed, f"{method.name} on section {section.id}", clamped)
+    with memory_named(NO_ROOM, f"Section {section.id}, which {method.name} predicts,"):
+        predicted = method.predict(sealed)
+    return check_prediction(predicted, sealed, f"{method.name} on section {section.id}", clamped)
 
 
 def check_prediction(

@@ -10,6 +10,7 @@ from ...datasets.gene_names import missing_notes
 from ...datasets.views import Views
 from ...files import remove_leftovers
 from ...leaderboard.record import Record
+from ...methods.encoders.features import release
 from ...methods.encoders.registry import EncoderSpec
 from .inputs import prepare
 from .plan import Plan, PlannedCell
@@ -76,6 +77,7 @@ def _prepare(plan: Plan, labels: list[str], reporter: Reporter) -> None:
     patch = plan.cells[0].task.patch
     pixels, cache = any(method.inputs.pixels for method in wanted), ArrayCache(plan.cache)
     prepare(plan.dataset, plan.protocol.sections, encoders, patch, cache, reporter.preparing, views, pixels)
+    release()  # the cells, in processes of their own, need the memory of the GPU
 
 
 def _name(encoder: EncoderSpec) -> str:

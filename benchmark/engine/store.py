@@ -148,7 +148,8 @@ def _write_predictions(path: Path, result: CellResult) -> None:
     data.write_h5ad(path)
     with h5py.File(path, "r+") as file:
         for name, values in packed.items():
-            write_elem(file, name, values, dataset_kwargs={"compression": "gzip", "compression_opts": 1})
+            group, _, key = name.rpartition("/")  # anndata takes no path from 0.13 on
+            write_elem(file[group or "/"], key, values, dataset_kwargs={"compression": "gzip", "compression_opts": 1})
 
 
 def _write_diagnostics(path: Path, history: list[dict[str, float]], arrays: dict[str, NDArray[Any]]) -> None:

@@ -136,7 +136,7 @@ def _check_files(folder: Path, record: FitRecord) -> None:
 
 
 def load_model(folder: Path, weights: Mapping[str, Weights], device: str, runtime: str) -> FittedModel:
-    """Load a fitted model and find its encoders' weights.
+    """Load a fitted model onto the device and find its encoders' weights.
 
     Raises:
         DataError: no model there.
@@ -163,6 +163,7 @@ def load_model(folder: Path, weights: Mapping[str, Weights], device: str, runtim
             f"Expected the record of a fit in {folder / FIT} as it was written, found another (sha256 differs); {_AGAIN}."
         )
     say_what_is_slow(encoders.values(), runtime)
+    method.to(device)
     return FittedModel(record, method, inputs, encoders, hash_model(folder))
 
 

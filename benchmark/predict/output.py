@@ -123,7 +123,7 @@ def _h5ad(path: Path, table: AnnData) -> Iterator[Any]:
     with h5py.File(path, "w") as file:
         write_elem(file, "/", table)
         for name, pixels in images.items():
-            write_elem(file, f"uns/spatial/{SLIDE}/images/{name}", pixels, dataset_kwargs=_PACKED)
+            write_elem(file[f"uns/spatial/{SLIDE}/images"], name, pixels, dataset_kwargs=_PACKED)
         yield file
 
 

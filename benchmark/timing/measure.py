@@ -117,8 +117,11 @@ class PeakMemory:
 
 
 @cache
-def matmul_limit(dtype: Literal["bf16", "fp32"], device: str = "cpu") -> float:
-    """Floating point operations per second of a large matrix product through torch, the best in two seconds."""
+def matmul_limit(dtype: Literal["bf16", "fp32", "tf32"], device: str = "cpu") -> float:
+    """Floating point operations per second of a large matrix product through torch, the best in two seconds.
+
+    Whether float32 is rounded to TF32 is torch's setting, which the caller makes.
+    """
     import torch
 
     kind = torch.bfloat16 if dtype == "bf16" else torch.float32

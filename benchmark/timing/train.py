@@ -45,7 +45,7 @@ def rows(profile: str = "fast", device: str = "auto", methods: tuple[str, ...] =
     found = []
     for described in specs:
         for precision in precisions:
-            timer = _Timer(described, train, epochs, precision, device)
+            timer = Timer(described, train, epochs, precision, device)
             times = alternate(timer.ours, timer.plain)
             how = f"{precision}, compiled" if timer.compiled else precision
             label = f"train {described.name} ({profile}), one epoch of {sections * spots:,} spots, {how}"
@@ -57,21 +57,23 @@ def rows(profile: str = "fast", device: str = "auto", methods: tuple[str, ...] =
     return found
 
 
-class _Timer:
+class Timer:
     """Fits of one method by either loop, and the mean seconds of their epochs after the first."""
 
     def __init__(self, described: MethodSpec, train: Cohort, epochs: int, precision: Precision, device: str) -> None:
         self._described, self._train, self._epochs = described, train, epochs
         self._precision, self._device = precision, device
-        tuned = described.cls.inputs(described.parameters).backbone or ""
-        self.compiled = choose_steps("auto", device, precision, tuned, COMPILE_FROM) == "compiled"
+        self.tuned = described.cls.inputs(described.parameters).backbone or ""
+        self.compiled = choose_steps("auto", device, precision, self.tuned, COMPILE_FROM) == "compiled"
         self.ours_s: list[float] = []
         self.plain_s: list[float] = []
 
     def ours(self) -> None:
+        """One fit by the shared loop."""
         self.ours_s.append(self._seconds(self.compiled))
 
     def plain(self) -> None:
+        """One fit by the plain loop."""
         # The method builds its network, data and loss as ever; only the loop and the images' layout are others.
         from ...methods.images.sources import PatchSource
 

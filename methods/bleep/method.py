@@ -59,7 +59,9 @@ class BLEEP(ImageMethod):
 
             def loss(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
                 rows, images = batch
-                image, spot = network(source.ready(images, training=True), self._expression[rows.to(device)])
+                image, spot = network(
+                    source.ready(images, training=True), self._expression[rows.to(device, non_blocking=True)]
+                )
                 return contrastive_loss(image, spot, p.temperature), {"chance": torch.tensor(math.log(len(rows)))}
 
             validate = None
@@ -82,9 +84,9 @@ class BLEEP(ImageMethod):
             )
         device = device_of(self.network)
         queries = run_batches(self.network, self._image.source(section, device), self.network.embed_image)
-        references, expression = self._references.to(device), self._expression.to(device)
+        self._references, self._expression = self._references.to(device), self._expression.to(device)
         p = self.parameters
-        found = retrieve(torch.from_numpy(queries).to(device), references, expression, p.retrieval, p.k)
+        found = retrieve(torch.from_numpy(queries).to(device), self._references, self._expression, p.retrieval, p.k)
         return np.asarray(found.float().cpu().numpy())
 
     @override

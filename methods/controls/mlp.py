@@ -60,7 +60,7 @@ class Mlp(Method):
             source = self._source(train, device)
 
             def loss(rows: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-                rows = rows.to(device)
+                rows = rows.to(device, non_blocking=True)
                 return (network(source.ready(rows, training=True)) - target[rows]).square().mean(), {}
 
             validate = None if validation is None else validator(network, self._source(validation, device), validation)

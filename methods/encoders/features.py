@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from ...datasets.entry import EntryWriter
 from ...datasets.hashing import canonical_hash
 from ...datasets.views import Views, ViewWindows
 from ...errors import DataError, MethodError
+from ..memory import memory_named
 from ..scaling import SCALING_VERSION
 from .agreement import Agreement, agreement
 from .registry import EncoderSpec
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 Patches = NDArray[np.uint8]
 
+NO_ROOM = "free what other processes hold of it, encode with --device cpu, or choose a smaller --encoder"
 _CHECKED = 32  # patches that the check against fp32 looks at
 
 
@@ -145,12 +149,21 @@ def encode_views(
 def encode_into(
     out: NDArray[np.float32], runtime: Runtime, patches: Patches, what: str = "encode", progress: Progress | None = None
 ) -> None:
-    """Fill `out` (n, d) with the features of `patches` (n, size, size, 3), batch by batch, in order."""
-    for start in range(0, len(patches), runtime.batch):
-        stop = min(start + runtime.batch, len(patches))
-        out[start:stop] = runtime.encode(patches[start:stop])
-        if progress is not None:
-            progress(what, stop, len(patches))
+    """Fill `out` (n, d) with the features of `patches` (n, size, size, 3), batch by batch, in order.
+
+    Raises:
+        MethodError: a batch that does not fit into memory.
+    """
+    with memory_named(NO_ROOM, "A batch of patches"), ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = pool.submit(runtime.read, patches[: runtime.batch])
+        for start in range(0, len(patches), runtime.batch):
+            stop = min(start + runtime.batch, len(patches))
+            batch = ahead.result()
+            if stop < len(patches):
+                ahead = pool.submit(runtime.read, patches[stop : stop + runtime.batch])
+            out[start:stop] = runtime.encode(batch)
+            if progress is not None:
+                progress(what, stop, len(patches))
 
 
 def check_against_fp32(spec: EncoderSpec, runtime: Runtime, patches: Patches, cache: ArrayCache) -> Agreement:
@@ -185,6 +198,13 @@ def check_against_fp32(spec: EncoderSpec, runtime: Runtime, patches: Patches, ca
             f"Encoder '{spec.name}' in {spec.runtime} {spec.dtype} has {fault}; use --runtime eager:fp32 for it."
         )
     return found
+
+
+def release() -> None:
+    """Let go of the network that encoded last, and of the GPU memory that torch holds on to for it."""
+    _runtime.cache_clear()
+    if "torch" in sys.modules and (torch := sys.modules["torch"]).cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 @lru_cache(maxsize=1)

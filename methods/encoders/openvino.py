@@ -50,6 +50,10 @@ class OpenVino:
             hints = {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32", "NUM_STREAMS": "1"}
             self._graphs.append(core.compile_model(graph, "CPU", hints))
 
+    def read(self, patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The same: OpenVINO reads them where they are."""
+        return patches
+
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (b, size, size, 3) RGB -> float32 (b, dim); the last batch is filled up, since the graph has one shape."""
         values: Any = np.ascontiguousarray(filled(patches, _BATCH))

@@ -24,6 +24,9 @@ class Runtime(Protocol):
     dim: int
     batch: int
 
+    def read(self, patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The patches in memory that `encode` takes them from at once; called in a thread, while the last batch computes."""
+
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (b, size, size, 3) RGB -> float32 (b, dim)."""
 
@@ -33,6 +36,10 @@ class Rgb:
 
     dim = 6
     batch = 32
+
+    def read(self, patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The same: they are read where they are."""
+        return patches
 
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Means and standard deviations of red, green and blue: uint8 (b, size, size, 3) -> float32 (b, 6)."""

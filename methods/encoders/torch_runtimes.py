@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..compiled import compiled, compiling
+from ..precision import settle_cuda
 from .lite import split_sensitive
 from .registry import EncoderSpec
 
@@ -21,6 +22,7 @@ class Eager:
 
     def __init__(self, spec: EncoderSpec, network: nn.Module) -> None:
         torch.set_flush_denormal(True)  # denormals cost a factor of ten and carry nothing
+        settle_cuda()
         self.device = torch.device(spec.device)
         self.dim = int(network.num_features)  # type: ignore[arg-type]
         self._scale, self._shift = normalisation(spec, self.device)
@@ -32,11 +34,20 @@ class Eager:
         all_bf16 = all(bf16 for _, bf16 in self._parts)
         self.batch = 256 if spec.device == "cuda" else 32 if all_bf16 else 8
 
+    def read(self, patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The patches, for a GPU in pinned memory, from where they travel while it computes."""
+        if self.device.type != "cuda":
+            return patches
+        pinned = torch.empty(patches.shape, dtype=torch.uint8, pin_memory=True).numpy()
+        np.copyto(pinned, patches)
+        return pinned
+
     @torch.inference_mode()
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (b, size, size, 3) RGB -> float32 (b, dim), the parts marked for bf16 under autocast."""
         # A permuted view of NHWC memory is channels-last already; normalised in place, in fp32.
-        batch: Tensor = torch.from_numpy(np.array(patches)).to(self.device).permute(0, 3, 1, 2).float()
+        read = torch.from_numpy(np.require(patches, requirements="W"))
+        batch: Tensor = read.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
         batch.mul_(self._scale).add_(self._shift)
         for part, bf16 in self._parts:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):

@@ -42,7 +42,7 @@ class QCATraining:
         """Alignment plus reconstruction, equally weighted, as the paper states; figures for the log."""
         p, network = self._p, self._network
         rows, images = batch
-        expression = self._target[rows.to(self._target.device)]
+        expression = self._target[rows.to(self._target.device, non_blocking=True)]
         image = network.image_features(self._source.ready(images, training=True))
         quantised = network.quantiser(self._watched(image, "reconstruction"))
         encoded, decoded = network.encode(expression), network.decode(quantised.features)

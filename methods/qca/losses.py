@@ -85,7 +85,8 @@ def alignment_loss(image: Tensor, gene: Tensor, p: QCAParameters, temperature: f
     if p.detach_targets:
         for_image, for_gene = for_image.detach(), for_gene.detach()
     own = torch.eye(len(s_image), dtype=torch.bool, device=s_image.device)
-    active = (for_image != s_image)[~own].float().mean().detach()
+    n = len(own)  # picking the pairs by a mask would have the host wait for the device
+    active = (for_image != s_image).masked_fill(own, False).float().sum().detach() / (n * n - n)
     second = s_gene if p.second_logits == "gene" else s_image
     if p.mask_diagonal:
         raw = p.alignment_targets == "raw"

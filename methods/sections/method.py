@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing_extensions import override
 from ...datasets.cohort import Cohort, MeasuredSection, SealedSection
 from ...datasets.neighbours import Neighbours
 from ...errors import MethodError
-from ..memory import memory_named
+from ..memory import memory_named, stays_on
 from ..method import FitContext, Inputs, Method
 from ..scaling import Scaling
 from ..selection import validation_scores
@@ -101,44 +102,38 @@ class SectionMethod(Method):
         self.genes = train.genes
         device = torch.device(context.device)
         self._scaling = Scaling.fit(train.features()) if p.inputs == "features" else None
-        with seeded(context):
+        with seeded(context), memory_named(self.hint):
             self.network = self._build(self._width()).to(device)
             if p.start_at_mean:
                 with torch.no_grad():
                     self._start(train)
             places = [self._places(section).to(device) for section in train.sections]
-            # Features are scaled once and kept; patches are read again in every epoch, a section at a time.
-            kept = [self._spots(section) for section in train.sections] if p.inputs == "features" else None
-            truths = [self._truth(section) for section in train.sections]
+            kept = self._kept(train, device)
+            truths = [{k: v.to(device) for k, v in self._truth(section).items()} for section in train.sections]
 
             def prepare(rows: Tensor) -> list[tuple[Tensor, Places, dict[str, Tensor]]]:
-                with memory_named(self.hint):
-                    return [
-                        (self._spots(train.sections[i]) if kept is None else kept[i], places[i], truths[i])
-                        for i in rows.tolist()
-                    ]
+                return [
+                    (self._pinned(train.sections[i], device) if kept is None else kept[i], places[i], truths[i])
+                    for i in rows.tolist()
+                ]
 
             def loss(batch: list[tuple[Tensor, Places, dict[str, Tensor]]]) -> tuple[Tensor, Mapping[str, Tensor]]:
-                found = [
-                    self._loss(spots.to(device, non_blocking=True), where, {k: v.to(device) for k, v in truth.items()})
-                    for spots, where, truth in batch
-                ]
+                found = [self._loss(spots.to(device, non_blocking=True), where, truth) for spots, where, truth in batch]
                 figures = {name: torch.stack([own[name] for _, own in found]).mean() for name in found[0][1]}
                 return torch.stack([value for value, _ in found]).mean(), figures
 
             validate = None if validation is None else self._validator(validation)
-            with memory_named(self.hint):
-                run(
-                    self.network,
-                    len(train.sections),
-                    loss,
-                    p,
-                    context,
-                    validate=validate,
-                    prepare=prepare,
-                    rate=self._rate,
-                    memory_hint=self.hint,
-                )
+            run(
+                self.network,
+                len(train.sections),
+                loss,
+                p,
+                context,
+                validate=validate,
+                prepare=prepare,
+                rate=self._rate,
+                memory_hint=self.hint,
+            )
 
     @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
@@ -188,6 +183,20 @@ class SectionMethod(Method):
                 f"{patches.shape[1]}; set patch_size={patches.shape[1]}."
             )
         return torch.from_numpy(np.asarray(patches))
+
+    def _kept(self, train: Cohort, device: torch.device) -> list[Tensor] | None:
+        """Every section's input on the device: features always, scaled once; pixels where a GPU holds them all, else None.
+
+        Pixels that are not kept are read again in every epoch, a section at a time.
+        """
+        if self._scaling is None and not stays_on(device, math.prod(train.patches().shape)):
+            return None
+        return [self._spots(section).to(device) for section in train.sections]
+
+    def _pinned(self, section: SealedSection, device: torch.device) -> Tensor:
+        """What `_spots` gives, so that it travels to a GPU while that computes."""
+        spots = self._spots(section)
+        return spots.pin_memory() if device.type == "cuda" else spots
 
     def _places(self, section: SealedSection) -> Places:
         """Positions and neighbours, on the host.

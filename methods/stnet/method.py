@@ -78,7 +78,7 @@ class STNet(ImageMethod):
             def loss(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
                 rows, images = batch
                 predicted = network(source.ready(images, training=True))
-                return (predicted - target[rows.to(device)]).square().mean(), {}
+                return (predicted - target[rows.to(device, non_blocking=True)]).square().mean(), {}
 
             validate = None
             if validation is not None:

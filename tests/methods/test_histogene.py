@@ -9,6 +9,7 @@ from qbench.errors import MethodError
 from qbench.methods import registry
 from qbench.methods.histogene.network import HisToGeneNetwork, flatten_patches
 from qbench.methods.method import FitContext, Inputs
+from qbench.methods.sections import method as method_of_sections
 
 from ..support.method_cohorts import linear_cohort, sealed
 
@@ -58,6 +59,19 @@ def test_sections_of_a_batch_do_not_mix():
     network, x, where = small(), torch.randn(2, 6, 12), torch.randint(0, 40, (2, 6, 2))
     both = network(x, where)
     torch.testing.assert_close(both[1], network(x[1:], where[1:])[0], rtol=1e-4, atol=1e-5)
+
+
+def test_pixels_kept_on_the_device_train_the_same_bits(monkeypatch: pytest.MonkeyPatch):
+    train = linear_cohort(0, {"A1": 20, "A2": 15}, patch=8)
+    found = []
+    for keeps in (False, True):
+        monkeypatch.setattr(
+            method_of_sections, "stays_on", lambda device, size, keeps=keeps: keeps and size == 35 * 192
+        )
+        method = registry.spec("histogene", {**TINY, "inputs": "pixels", "patch_size": 8}).build()
+        method.fit(train, None, FitContext(max_epochs=2))
+        found.append(method.predict(sealed(train.sections[1])))
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def test_pixels_are_the_middle_in_the_order_x_y_channel_unscaled():

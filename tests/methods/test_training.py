@@ -11,12 +11,15 @@ import torch
 from qbench.errors import MethodError
 from qbench.methods import training
 from qbench.methods.checkpoint import NAME
+from qbench.methods.images import sources
 from qbench.methods.images.sources import PatchSource, random_symmetry, symmetries
-from qbench.methods.memory import memory_named
+from qbench.methods.memory import memory_named, stays_on
 from qbench.methods.method import FitContext
 from qbench.methods.network_arrays import from_arrays, to_arrays
 from qbench.methods.training import TrainingParameters, run, seeded
 from torch import Tensor, nn
+
+from ..support.method_cohorts import linear_cohort
 
 
 def problem(
@@ -213,6 +216,48 @@ def test_a_batch_too_large_for_memory_names_the_option():
         torch.empty(10**15)
     with pytest.raises(RuntimeError, match="must match the size"), memory_named("x"):
         torch.zeros(2) + torch.zeros(3)
+
+
+def test_a_gpus_paragraph_becomes_part_of_the_sentence():
+    said = (
+        "CUDA out of memory. Tried to allocate 148.00 MiB. GPU 0 has a total capacity of 79.18 GiB of which 77.06 GiB is "
+        "free. Including non-PyTorch memory, this process has 2.11 GiB memory in use."
+    )
+    with (
+        pytest.raises(
+            MethodError, match=r"\(CUDA out of memory: tried to allocate 148\.00 MiB, of a GPU's 79\.18 GiB\); stop\.$"
+        ),
+        memory_named("stop"),
+    ):
+        raise torch.OutOfMemoryError(said)
+    with (
+        pytest.raises(MethodError, match=r"^What it reads does not fit.*CUBLAS_STATUS_ALLOC_FAILED"),
+        memory_named("x", "What it reads"),
+    ):
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+
+def test_only_a_gpu_keeps_pixels_and_only_some(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000))
+    assert not stays_on(torch.device("cpu"), 1)
+    assert stays_on(torch.device("cuda"), 250)
+    assert not stays_on(torch.device("cuda"), 251)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_patches_kept_on_the_device_are_those_sent_to_it(augment: bool, monkeypatch: pytest.MonkeyPatch):
+    patches = linear_cohort(0, {"A1": 7, "A2": 6}, patch=8).patches()
+    mean, sd, rows = np.full(3, 0.5), np.full(3, 0.2), torch.tensor([9, 0, 12, 3])
+    found = []
+    for keeps in (False, True):
+        monkeypatch.setattr(sources, "stays_on", lambda device, size, keeps=keeps: keeps and size == 13 * 8 * 8 * 3)
+        monkeypatch.setattr(sources, "UPLOADED", 5)
+        source = PatchSource(patches, mean, sd, torch.device("cpu"), augment)
+        with seeded(FitContext()):
+            prepared = source.prepare(rows)
+            assert (prepared is rows) == keeps
+            found.append(source.ready(prepared, training=True))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
 
 
 def test_a_batch_that_the_host_cannot_hold_is_stopped_while_it_grows(monkeypatch: pytest.MonkeyPatch):

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from qbench.benchmark.engine import cell
 from qbench.benchmark.engine.fit_predict import fit, predict
 from qbench.datasets.cohort import Cohort, MeasuredSection
 from qbench.errors import MethodError
@@ -74,3 +76,24 @@ def test_no_method_is_shown_the_target_of_what_it_predicts(cohort: Cohort) -> No
     assert not isinstance(seen, MeasuredSection)
     assert not hasattr(seen, "target")
     assert (seen.id, seen.spots, seen.store) == (section.id, section.spots, section.store)
+
+
+def test_memory_that_ends_anywhere_in_a_method_is_one_sentence(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> None:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB of"
+        )
+
+    for what in ("fit", "predict"):
+        monkeypatch.setattr(Planted, what, full)
+    said = r"does not fit into memory \(CUDA out of memory: tried to allocate 2\.00 GiB, of a GPU's 8\.00 GiB\); run fewer cells"
+    with pytest.raises(MethodError, match=f"What planted learns from {said}"):
+        fit(Planted(), cohort, None, FitContext())
+    with pytest.raises(MethodError, match=f"Section A1, which planted predicts, {said}"):
+        predict(Planted(), cohort.sections[0])
+
+
+def test_a_record_holds_what_tensors_took_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 5_000_000)
+    assert cell._peaks("cuda")["peak_device_memory_mb"] == 5.0
+    assert cell._peaks("cpu")["peak_device_memory_mb"] is None

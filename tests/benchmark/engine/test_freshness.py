@@ -20,7 +20,7 @@ from ...support.places import ROOT
 RECORDS = ROOT / "leaderboard" / "results"
 CHEAP = [f"{method}-{fold}" for method in ("mean", "colour", "coordinates") for fold in "ABCD"]
 # What a run of the same cell need not repeat: when, where and how long, and a model that is not kept.
-ELSEWHERE = ("environment", "started", "fit_seconds", "predict_seconds", "peak_memory_mb")
+ELSEWHERE = ("environment", "started", "fit_seconds", "predict_seconds", "peak_memory_mb", "peak_device_memory_mb")
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from PIL import Image
 from qbench.benchmark.cli.entry import app
 from qbench.benchmark.engine.inputs import prepare
 from qbench.benchmark.predict import grid as grids
+from qbench.benchmark.predict import model as models
 from qbench.benchmark.predict import output as outputs
 from qbench.benchmark.predict import window_store as slides
 from qbench.benchmark.predict.fit import all_patients_fold, fit_model
@@ -29,6 +30,7 @@ from qbench.datasets.cache import ArrayCache
 from qbench.datasets.cohort import SealedSection
 from qbench.datasets.registry import SectionInfo, open_dataset
 from qbench.errors import ConfigurationError, DataError, IntegrityError
+from qbench.methods.encoders.registry import resolve
 from typer.testing import CliRunner
 
 from ...support.datasets_sections import GENES, counts, grid, write_card, write_h5ad
@@ -430,3 +432,18 @@ def test_parts_of_a_killed_prediction_that_are_damaged_are_made_again(tmp_path: 
     again.save(0, values)
     assert again.done(0, (3, 4))
     np.testing.assert_array_equal(again.load(0), values)
+
+
+def test_a_trained_network_is_loaded_onto_the_device(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit_model(RunSettings(methods=("stnet",), encoder="rgb", dataset=str(data), max_epochs=1), tmp_path / "model")
+    kinds = {
+        where.type
+        for where in (p.device for p in load_model(tmp_path / "model", {}, "cpu", "auto").method.network.parameters())
+    }
+    assert kinds == {"cpu"}
+    monkeypatch.setattr(models, "resolve_device", lambda asked: {"cuda": "meta"}[asked])
+    monkeypatch.setattr(models, "resolve", lambda *asked: resolve(asked[0], asked[1], "cpu", asked[3]))
+    moved = load_model(tmp_path / "model", {}, "cuda", "auto").method.network
+    assert {p.device.type for p in moved.parameters()} == {"meta"}

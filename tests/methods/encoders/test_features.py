@@ -169,6 +169,9 @@ def test_a_runtime_that_is_off_is_refused_with_the_figure(patches: NDArray[np.ui
     class Off:
         dim, batch = 96, 4
 
+        def read(self, patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return patches
+
         def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
             return np.ones((len(patches), 96), np.float32)
 

@@ -107,7 +107,7 @@ def choose_steps(runtime: str, device: str, precision: str, backbone: str, passe
 
     The runtimes "eager" and "compiled" are taken at their word. The others leave it to the machine: COMPILED_BACKBONES in
     fp32 on a CPU where `has_compiler` finds one, from COMPILE_FROM passes on. In bf16 compiling gains nothing there, and on
-    a GPU it is unmeasured.
+    a GPU it made ResNet-50's steps slower (docs/performance.md).
     """
     name = runtime.partition(":")[0]
     gains = device == "cpu" and precision == "fp32" and backbone in COMPILED_BACKBONES

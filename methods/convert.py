@@ -52,7 +52,7 @@ def convert(name: str, source: Path, genes: Path) -> Method:
     renamed = {key: layout.rename(key) for key in state}
     if left := [key for key, ours in renamed.items() if ours is None]:
         raise DataError(
-            f"Expected the tensors of the public {name} in {source}, found {_some(left)} beside them; give the "
+            f"Expected the tensors of the public {name} in {source}, found others: {_some(left)}; give the "
             "state dict of its published code."
         )
     arrays = {str(ours): state[key].numpy() for key, ours in renamed.items()}

@@ -183,7 +183,7 @@ def test_a_hist2st_without_its_further_heads_is_read_and_another_layout_refused(
     for change, words in (
         ({"vit.transformer.layer3.0.weight": torch.zeros(32, 64)}, "do not fill hist2st.*graph.0.weight"),
         ({"vit.transformer.layer1.0.dw.0.weight": None}, "has no tensor vit.transformer.layer1.0.dw.0.weight"),
-        ({"hr.weight": torch.zeros(9, 32)}, "the public hist2st in .*found hr.weight beside them"),
+        ({"hr.weight": torch.zeros(9, 32)}, "the public hist2st in .*found others: hr.weight"),
         ({"x_embed.weight": torch.zeros(64, 31)}, "do not fill hist2st: .*expected dim="),
     ):
         changed = {k: v for k, v in {**state, **change}.items() if v is not None}
@@ -238,7 +238,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path):
     genes = genes_file(tmp_path, 9)
     state = plain.state_dict()
     for change, words in (
-        ({"extra.weight": torch.zeros(2)}, "found extra.weight beside them; give the state dict"),
+        ({"extra.weight": torch.zeros(2)}, "found others: extra.weight; give the state dict"),
         ({"patch_embedding.bias": None}, "do not fill histogene.*embedding.bias"),
         ({"gene_head.0.weight": torch.zeros(5)}, "do not fill histogene.*head_norm.weight"),
         ({"gene_head.1.weight": None}, "no tensor gene_head.1.weight"),

@@ -50,10 +50,12 @@ class THItoGeneNetwork(nn.Module):
     def __init__(self, genes: int, width: int, p: THItoGeneParameters) -> None:
         super().__init__()
         self.pixels, self.rate = p.inputs == "pixels", p.dropout
-        linear = nn.Sequential(
-            nn.Linear(width, p.primary * p.primary_length), nn.Unflatten(1, (p.primary, p.primary_length))
+        shape = (p.primary, p.primary_length)
+        self.primary: nn.Module = (
+            PatchCapsules(p)
+            if self.pixels
+            else nn.Sequential(nn.Linear(width, p.primary * p.primary_length), nn.Unflatten(1, shape))
         )
-        self.primary: nn.Module = PatchCapsules(p) if self.pixels else linear
         self.routing = Routing(p.primary, p.primary_length, p.capsules, p.capsule_length)
         self.x_embedding = nn.Embedding(p.positions, p.capsule_length)
         self.y_embedding = nn.Embedding(p.positions, p.capsule_length)

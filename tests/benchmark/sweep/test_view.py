@@ -27,7 +27,11 @@ def inputs() -> PreparedInputs:
 def cohorts() -> dict[str, Cohort]:
     def counted(cohort: Cohort) -> Cohort:
         return Cohort(
-            tuple(replace(s, library_size=np.arange(s.n_spots) + ord(s.id[0])) for s in cohort.sections), cohort.genes
+            tuple(
+                replace(s, library_size=np.arange(s.n_spots) + ord(s.id[0]), target_name="proportion")
+                for s in cohort.sections
+            ),
+            cohort.genes,
         )
 
     sides = {"train": ("A1", "B1"), "validation": ("C1",)}
@@ -47,7 +51,9 @@ def test_a_view_is_the_cohorts_that_a_cell_has(view: FoldView, inputs: PreparedI
         np.testing.assert_array_equal(opened.target, due.target)
         np.testing.assert_array_equal(opened.library_size, due.library_size)
         np.testing.assert_array_equal(opened.array_xy, due.array_xy)
-        for section in opened.sections:
+        for section, before in zip(opened.sections, due.sections, strict=True):
+            assert section.target_name == "proportion"
+            np.testing.assert_array_equal(section.counts(), before.counts())
             np.testing.assert_array_equal(section.patches()[:], inputs.opened_patches[section.id])
             np.testing.assert_array_equal(section.features("rgb")[:], inputs.opened_features[section.id, "rgb"])
 

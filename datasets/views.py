@@ -52,7 +52,8 @@ class ViewWindows:
     """Windows of an image, of which no two are the same.
 
     Attributes:
-        corners: int64 (m, 2), upper left pixels. edge: of each, in pixels of the image.
+        corners: int64 (m, 2), upper left pixels.
+        edge: of each, in pixels of the image.
         index: int64 (n, views), the window of each spot's view; -1 where it is the spot's own patch, which is known.
         present: bool (n, views), false where a view around the spot leaves the image; its index says nothing.
     """

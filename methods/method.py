@@ -36,7 +36,8 @@ class Inputs:
         patches: whether it reads the pixels.
         labels: whether it reads the pathologist's labels.
         backbone: timm name of a network that it trains itself, whose weights the harness locates.
-        views: several views of each spot whose features by the run's encoder it reads; that encoder is among `encoders`.
+        views: several views of each spot whose features by the run's encoder it reads; that encoder is among
+            `encoders`.
     """
 
     encoders: tuple[str, ...] = ()

@@ -97,8 +97,8 @@ def run(
         parameters: batch size, learning rate, optimiser, epochs and patience.
         context: device, precision, seed and bound on epochs; takes the report of each epoch.
         validate: `validation_scores` of the network as it is, called in evaluation mode without gradients; or None.
-        prepare: from row numbers, int64 (batch,) on the host (pinned for a GPU), to what `loss` gets; runs in a thread, one
-            batch ahead.
+        prepare: from row numbers, int64 (batch,) on the host (pinned for a GPU), to what `loss` gets; runs in a thread,
+            one batch ahead.
         monitor: further figures at the end of an epoch, in evaluation mode without gradients.
         drop_last: leave out the last, smaller batch where there is a full one (for losses over pairs in a batch).
         summed: step by the loss summed over the rows, as a share of the full `batch_size * accumulate` rows: the last,

@@ -54,7 +54,8 @@ class FitRecord(BaseModel):
         encoders: identity of each encoder by the name that the method uses ("" is the run's).
         fitted: parameters, seed and the like, for the reader.
         files: sha256 of the method's files beside it, by name.
-        sha256: of all that the record says but this; empty, as `files`, in one of an older qbench, which is fitted again.
+        sha256: of all that the record says but this; empty, as `files`, in one of an older qbench, which is fitted
+            again.
         identity: all that decides the model, as of a cell (see `benchmark.identity`); empty in a record of schema 1.
     """
 

@@ -31,6 +31,8 @@ class Reduced:
 
         The components are scaled together, so that the mean of their variances over the training spots is 1.
         """
+        from scipy.linalg import eigh
+
         scaling = Scaling.fit(features)
         n, d = features.shape
         if not 0 < components < d:
@@ -39,8 +41,8 @@ class Reduced:
         for _, part in chunks(features):
             z = scaling.apply(part)
             gram += z.T @ z
-        values, vectors = np.linalg.eigh(gram / n)
-        kept, directions = values[: -components - 1 : -1], vectors[:, : -components - 1 : -1]
+        kept, directions = eigh(gram / n, subset_by_index=(d - components, d - 1))
+        kept, directions = kept[::-1], directions[:, ::-1]
         # An eigenvector's sign is arbitrary: its largest entry is made positive, so that every machine has the same.
         directions = directions * np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(components)])
         size = float(np.sqrt(max(kept.mean(), np.finfo(np.float64).tiny)))
@@ -53,8 +55,8 @@ class Reduced:
 
     def apply(self, features: NDArray[Any]) -> NDArray[np.float32]:
         """Features (..., d) as a network reads them, float32 (..., width)."""
-        z = self.scaling.apply(features)
-        return np.asarray(z if self.basis is None else z @ self.basis, dtype=np.float32)
+        z = self.scaling.apply(features).astype(np.float32)
+        return z if self.basis is None else z @ self.basis.astype(np.float32)
 
     def read(self, features: RowView) -> NDArray[np.float32]:
         """All rows of features or views (n, ..., d), a few at a time; a missing view is 0."""

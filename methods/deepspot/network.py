@@ -23,9 +23,26 @@ class Phi(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., width)."""
         copies = self.dropout(self.layers(x)).relu().unflatten(-1, (self.copies, -1))
-        # The middle of a short sort: several times as fast as torch.median on a CPU, and the same value.
-        middle: Tensor = copies.sort(dim=-2).values.select(-2, (self.copies - 1) // 2)
-        return middle
+        middle = lower_median(copies.detach())
+        if not torch.is_grad_enabled():
+            return middle
+        taken = (copies == middle.unsqueeze(-2)).to(copies.dtype)  # one copy, or several that are equal
+        chosen: Tensor = (copies * taken).sum(dim=-2) / taken.sum(dim=-2)
+        return chosen
+
+
+def lower_median(copies: Tensor) -> Tensor:
+    """torch.median over the last dimension but one, (..., copies, width) -> (..., width), without a gradient.
+
+    By exchanges of neighbouring copies, each of which is one pass over all values: twice as fast on a CPU.
+    """
+    with torch.no_grad():
+        ordered = list(copies.unbind(dim=-2))
+        for turn in range(len(ordered)):
+            for i in range(turn % 2, len(ordered) - 1, 2):
+                a, b = ordered[i], ordered[i + 1]
+                ordered[i], ordered[i + 1] = torch.minimum(a, b), torch.maximum(a, b)
+    return ordered[(len(ordered) - 1) // 2]
 
 
 class Rho(nn.Module):

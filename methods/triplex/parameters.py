@@ -24,15 +24,15 @@ class TriplexParameters(TrainingParameters):
         description="Principal components of the frozen features that are read; 0 reads the features.",
     )
     grid: int = Field(5, ge=3, le=15, description="Views along an edge around a spot; odd.")
-    dim: int = Field(128, ge=8, le=8192, description="Width of all tokens.")
+    dim: int = Field(96, ge=8, le=8192, description="Width of all tokens.")
     neighbour_depth: int = Field(1, ge=1, le=64, description="Blocks over the views around a spot.")
-    neighbour_heads: int = Field(4, ge=1, le=128, description="Attention heads in each.")
+    neighbour_heads: int = Field(3, ge=1, le=128, description="Attention heads in each.")
     neighbour_dropout: float = Field(0.3, ge=0, lt=1, description="Dropout in them.")
     global_depth: int = Field(2, ge=1, le=64, description="Blocks over the spots of a section.")
-    global_heads: int = Field(4, ge=1, le=128, description="Attention heads in each.")
+    global_heads: int = Field(3, ge=1, le=128, description="Attention heads in each.")
     global_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout in them.")
     fusion_depth: int = Field(1, ge=1, le=64, description="Blocks that fuse the branches.")
-    fusion_heads: int = Field(4, ge=1, le=128, description="Attention heads in each.")
+    fusion_heads: int = Field(3, ge=1, le=128, description="Attention heads in each.")
     fusion_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout in them.")
     distillation: float = Field(
         0.3, ge=0, le=1, description="Share of a branch's loss that draws it and the fused prediction together."

@@ -36,6 +36,9 @@ OTHERS = {
     "histogene-sections": {"histogene": {"pcc_all": (0.0818, None)}},
     "hist2st-sections": {"hist2st": {"pcc_all": (0.2888, None)}},
     "stnet-cohort": {},
+    "triplex-cohorts": {},
+    "deepspot-cohorts": {},
+    "hest-bench": {},
 }
 
 

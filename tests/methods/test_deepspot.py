@@ -9,7 +9,7 @@ import pytest
 import torch
 from qbench.errors import MethodError
 from qbench.methods import registry
-from qbench.methods.deepspot.network import DeepSpotNetwork
+from qbench.methods.deepspot.network import DeepSpotNetwork, lower_median
 from qbench.methods.method import FitContext
 
 from ..support.method_cohorts import sealed
@@ -64,8 +64,18 @@ def test_it_equals_a_plain_second_implementation(copies: int):
     with torch.no_grad():
         found = net(*map(torch.from_numpy, (spot, parts, near, present))).numpy()
     np.testing.assert_allclose(found, due, rtol=0, atol=1e-8)
-    lower = torch.randn(3, copies, 6).relu()
-    torch.testing.assert_close(lower.sort(dim=1).values[:, (copies - 1) // 2], lower.median(dim=1).values)
+
+
+@pytest.mark.parametrize("copies", [1, 2, 7, 10])
+def test_the_median_is_that_of_torch_and_so_is_its_gradient(copies: int):
+    values = torch.randn(5, copies, 6, generator=torch.Generator().manual_seed(copies)).relu()
+    assert torch.equal(lower_median(values), values.median(dim=1).values)
+    phi = DeepSpotNetwork(5, 7, width=6, copies=copies, dropout=0.0, output_dropout=0.0).phi
+    ours = torch.randn(5, 7)
+    theirs = ours.detach().clone().requires_grad_()
+    phi(ours.requires_grad_()).square().sum().backward()
+    phi.layers(theirs).relu().unflatten(-1, (copies, -1)).median(dim=-2).values.square().sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_training_is_the_same_network_with_dropout_and_all_of_it_learns():

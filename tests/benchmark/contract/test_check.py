@@ -256,7 +256,10 @@ def test_shipped_controls_keep_their_promises(name: str) -> None:
     [
         "bleep",
         "stnet",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("qca", "histogene", "hist2st", "thitogene")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("qca", "histogene", "hist2st", "thitogene", "triplex", "deepspot")
+        ),
     ],
 )
 def test_shipped_methods_keep_their_promises(name: str) -> None:

@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from qbench.benchmark.engine.cohorts import seal
+from qbench.benchmark.engine.identity import trained_by
 from qbench.benchmark.engine.inputs import prepare
+from qbench.benchmark.engine.resolve import resolve_method
+from qbench.benchmark.settings import RunSettings
+from qbench.datasets import views
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.folds import Part
 from qbench.datasets.registry import open_dataset
@@ -32,8 +36,8 @@ def image() -> NDArray[np.uint8]:
 
 
 def test_each_window_is_encoded_once_and_kept(image: NDArray[np.uint8], tmp_path: Path) -> None:
-    centres, views = np.array([[60.0, 60], [76, 60], [10, 60]]), Views(3)
-    windows = view_windows(views, centres, SIZE, (120, 120))
+    centres, around = np.array([[60.0, 60], [76, 60], [10, 60]]), Views(3)
+    windows = view_windows(around, centres, SIZE, (120, 120))
     opened, read = [], []
 
     def pixels() -> tuple[ViewWindows, Iterator[NDArray[np.uint8]]]:
@@ -48,7 +52,7 @@ def test_each_window_is_encoded_once_and_kept(image: NDArray[np.uint8], tmp_path
 
     own = np.arange(18, dtype=np.float32).reshape(3, 6)
     cache, rgb = ArrayCache(tmp_path), resolve("rgb")
-    found = open_view_features(rgb, views, pixels, own, "key", cache)
+    found = open_view_features(rgb, around, pixels, own, "key", cache)
     assert found.shape == (3, 9, 6)
     np.testing.assert_array_equal(found[:, 4], own)
     for spot, (x, y) in enumerate(centres.astype(int) - SIZE // 2):
@@ -60,12 +64,12 @@ def test_each_window_is_encoded_once_and_kept(image: NDArray[np.uint8], tmp_path
                 due = encode_rgb(image[None, top : top + SIZE, left : left + SIZE])[0]
                 np.testing.assert_allclose(found[spot, view], due, rtol=1e-6)
     assert len(read) == len(set(read)) == len(windows.corners)
-    again = open_view_features(rgb, views, pixels, own, "key", cache)
+    again = open_view_features(rgb, around, pixels, own, "key", cache)
     np.testing.assert_array_equal(again, found)
     assert len(opened) == 1
     parts = view_windows(Views(3, inside=True), centres, SIZE, (120, 120))
     assert parts.index.min() == 0, "parts of a patch are never the patch"
-    open_view_features(rgb, views, pixels, own, "other patches", cache)
+    open_view_features(rgb, around, pixels, own, "other patches", cache)
     assert len(opened) == 2
 
 
@@ -89,3 +93,16 @@ def test_a_plugin_gets_them_in_a_line(tmp_path: Path) -> None:
         sealed.views(Views(5))
     with pytest.raises(ConfigurationError, match="Expected the run's encoder beside views"):
         Inputs(views=(around,))
+
+
+def test_which_views_are_read_is_part_of_what_decides_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def identity(method: str) -> dict[str, object]:
+        options, patch = RunSettings(methods=(method,)), PatchRecord(size=224, microns_per_pixel=None)
+        return trained_by(resolve_method(method, options, "cpu"), options, patch, "fp32", 0)
+
+    assert "views" not in identity("ridge"), "cells that read no views keep their identity"
+    before = identity("triplex")
+    assert before["views"] == [{"views": 1, "grid": 5, "inside": False}]
+    assert identity("deepspot")["views"] == [{"views": 1, "grid": 3, "inside": True}]
+    monkeypatch.setattr(views, "VIEW_VERSION", 2)
+    assert identity("triplex") != before

@@ -20,7 +20,7 @@ from ...datasets.view_pixels import open_views
 from ...datasets.views import Views, ViewWindows
 from ...errors import MethodError
 from ...leaderboard.record import PatchRecord
-from ...methods.encoders.registry import EncoderSpec
+from ...methods.encoders.registry import EncoderSpec, say_scale
 
 Progress = Callable[[str, int, int], None]
 
@@ -88,7 +88,10 @@ def prepare(
     size, scale = patch.size, patch.microns_per_pixel
 
     def cut(section_id: str) -> tuple[NDArray[np.uint8], str]:
-        return open_patches(dataset.load(section_id), size, scale, cache, checked=reads_patches)
+        section = dataset.load(section_id)
+        if progress is not None:  # a command's own process; those of its cells would each say it anew
+            say_scale(encoders.values(), scale or section.microns_per_pixel)
+        return open_patches(section, size, scale, cache, checked=reads_patches)
 
     def checked(section_id: str) -> NDArray[np.uint8]:
         return open_patches(dataset.load(section_id), size, scale, cache)[0]

@@ -7,11 +7,15 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers.mlp import SwiGLUPacked
 from torch import Tensor, nn
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, DataError
 from . import ctranspath, lite
 from .card import EncoderCard
+from .conch import ConchHead
+from .embedding import Embedding
+from .layouts import LAYOUTS, TIMM_READS, in_words, recognise
 from .registry import Weights, card
 from .timm_names import HUB, hub_description
 from .weights import difference, load_strictly, read_state_dict
@@ -39,11 +43,28 @@ def build_network(name: str, weights: Weights, *, seed: int = 0, image_size: int
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _create(name, found, size)
+        trunk = _create(name, found, size)
+        network = _with_head(trunk, found)
     if weights != "random":
         state = read_state_dict(weights)
-        _load(network, name, found, state, str(weights), size)
+        _load(network if found.tokens == "attention" else trunk, name, found, state, str(weights), size)
+    if found.until is not None:
+        _cut(trunk, found.until)
     return network.eval()
+
+
+def _with_head(trunk: nn.Module, found: EncoderCard) -> nn.Module:
+    if found.tokens == "attention":
+        return Embedding(trunk, found, ConchHead(found.loader, int(trunk.num_features), int(found.dim or 0)))  # type: ignore[arg-type]
+    return trunk if found.tokens == "pooled" and found.resize is None else Embedding(trunk, found)
+
+
+def _cut(network: nn.Module, last: str) -> None:
+    """Leave out the stages of a ResNet behind `last`; what they would have made is pooled in their stead."""
+    stages = [f"layer{i}" for i in range(1, 5)]
+    for stage in stages[stages.index(last) + 1 :]:
+        setattr(network, stage, nn.Identity())
+    network.num_features = next(info["num_chs"] for info in network.feature_info if info["module"] == last)  # type: ignore[union-attr]
 
 
 def _create(name: str, found: EncoderCard, size: int, **arguments: Any) -> nn.Module:
@@ -56,8 +77,11 @@ def _create(name: str, found: EncoderCard, size: int, **arguments: Any) -> nn.Mo
     described = timm.get_pretrained_cfg(found.timm_name)
     if described is not None and described.fixed_input_size:
         arguments["img_size"] = size
+    arguments = {"num_classes": 0, **arguments, **found.arguments}
+    if found.swiglu:
+        arguments |= {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU}
     try:
-        network: nn.Module = timm.create_model(found.timm_name, num_classes=0, **arguments)
+        network: nn.Module = timm.create_model(found.timm_name, **arguments)
     except (TypeError, ValueError, AssertionError) as error:
         raise ConfigurationError(
             f"timm cannot build '{found.timm_name}' for patches of {size} px: {error}; choose another encoder."
@@ -71,8 +95,10 @@ def _load(network: nn.Module, name: str, found: EncoderCard, state: dict[str, Te
         return
     if found.loader == "lite" and lite.is_package_layout(state):
         state = lite.to_timm(state, network)
-    state = _without_classifier(network, state)
-    if not difference(network, state):
+    state = _in_timms_names(network, name, found, state, origin)
+    if found.tokens != "head":
+        state = _without_classifier(network, state)
+    if not difference(network, state) or "timm_filter" not in found.layouts:
         load_strictly(network, state, origin)
         return
     # Older layouts, and tables for another patch size, are what timm's own filters translate.
@@ -81,6 +107,25 @@ def _load(network: nn.Module, name: str, found: EncoderCard, state: dict[str, Te
         load_strictly(network, state, origin)
     else:
         load_strictly(network, translated, origin)
+
+
+def _in_timms_names(
+    network: nn.Module, name: str, found: EncoderCard, state: dict[str, Tensor], origin: str
+) -> dict[str, Tensor]:
+    layout = recognise(state)
+    if layout in found.layouts and layout is not None:
+        return LAYOUTS[layout].to_timm(state, network)
+    if layout is None and not {"timm", "timm_filter"} & set(found.layouts):
+        raise DataError(
+            f"Expected weights of encoder '{name}' in the layout of {in_words(found.layouts)} in {origin}, but its names are "
+            "none of that; give the file that its card names."
+        )
+    if layout is not None and ("timm_filter" not in found.layouts or layout not in TIMM_READS):
+        raise DataError(
+            f"Expected weights of encoder '{name}' in the layout of {in_words(found.layouts)} in {origin}, but found that of "
+            f"{LAYOUTS[layout].what}; use the encoder that reads it (see qbench list encoders), or give this one's file."
+        )
+    return state
 
 
 def _without_classifier(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ Importing this module, and resolving any encoder that has a card in configs/enco
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ from ...yaml_files import read_model
 from ..machine import choose_runtime, resolve_device, say_fp32
 from .card import EncoderCard
 
+_log = logging.getLogger("qbench")
 Weights = Path | Literal["random"]
 _FOLDER = files("qbench.configs").joinpath("encoders")
 # Another package's entry point is an EncoderCard, the path of its YAML, or a function that returns either.
@@ -131,6 +133,10 @@ def resolve(
         kind, dtype = choose_runtime(runtime, device)
         chosen = given.get(name, given.get(EVERY)) or _default_weights(name, found)
         sha256 = "random" if chosen == "random" else _hash(name, chosen, cache_root or default_root())
+        if isinstance(chosen, Path) and name not in given and found.package_file is None:
+            from .hub import check_fetched
+
+            check_fetched(name, found, chosen, sha256)
     return EncoderSpec(
         name=name,
         loader=found.loader,
@@ -157,6 +163,24 @@ def say_what_is_slow(encoders: Iterable[EncoderSpec], runtime: str) -> None:
     for spec in encoders:
         if spec.loader != "rgb" and spec.dtype == "fp32" and ":" not in runtime:
             say_fp32(spec.device)
+
+
+def say_scale(encoders: Iterable[EncoderSpec], microns_per_pixel: float | None) -> None:
+    """Warn, once a process and scale, of patches at another scale than an encoder is recommended for."""
+    for spec in encoders:
+        if microns_per_pixel is not None and not card(spec.name).suits(microns_per_pixel):
+            _say_scale(spec.name, round(microns_per_pixel, 2))
+
+
+@cache
+def _say_scale(name: str, microns_per_pixel: float) -> None:
+    found = card(name)
+    low, high = found.microns_range or (found.microns_per_pixel,) * 2
+    due = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    _log.warning(
+        "Encoder %s is meant for %s microns per pixel, and these patches have %.3g: --microns-per-pixel %g makes patches of its scale.",
+        name, due, microns_per_pixel, found.microns_per_pixel,
+    )  # fmt: skip
 
 
 def parse_weights(values: Iterable[str]) -> dict[str, Weights]:
@@ -198,7 +222,7 @@ def _default_weights(name: str, found: EncoderCard) -> Path:
                 return path
     from .hub import fetch_weights
 
-    return fetch_weights(name, found.hub)
+    return fetch_weights(name, found)
 
 
 def _hash(name: str, path: Path | str, cache_root: Path) -> str:

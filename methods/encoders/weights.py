@@ -16,7 +16,7 @@ from ...errors import DataError, reading
 from ...files import check_regular
 
 _CLASS = re.compile(r"GLOBAL ([\w.]+)")
-_WRAPPERS = ("state_dict", "model", "model_state_dict")
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "teacher")
 _SHOWN = 5
 
 

@@ -131,7 +131,7 @@ def test_no_weights_and_no_network_names_the_two_ways_out(monkeypatch: pytest.Mo
         raise OSError("no route to host")
 
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
     with pytest.raises(
         ConfigurationError, match=r"cannot be reached.*--encoder-weights resnet50=FILE.*resnet50=random"
     ):

@@ -12,6 +12,7 @@ from qbench.methods import registry
 from qbench.methods.deepspot.network import DeepSpotNetwork, lower_median
 from qbench.methods.method import FitContext
 
+from ..support.fitted_methods import check_order, kept_prediction
 from ..support.method_cohorts import sealed
 from ..support.view_cohorts import view_cohort
 
@@ -111,17 +112,8 @@ def test_order_seed_saving_and_dropout(tmp_path):
     method, context = fitted(train, validation)
     assert len(context.history) == 4
     section = sealed(validation.sections[0])
-    prediction = method.predict(section)
-    assert prediction.shape == (300, 9)
-    rows = np.random.default_rng(0).permutation(300)
-    shuffled = replace(section, rows=rows, array_xy=section.array_xy[rows], spots=tuple(section.spots[i] for i in rows))
-    np.testing.assert_allclose(method.predict(shuffled), prediction[rows], rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(fitted(train, validation)[0].predict(section), prediction)
-    assert not np.array_equal(fitted(train, validation, seed=1)[0].predict(section), prediction)
-    method.save(tmp_path / "m")
-    np.testing.assert_array_equal(registry.load_method(tmp_path / "m").predict(section), prediction)
-    method.network.train()
-    np.testing.assert_array_equal(method.predict(section), prediction, err_msg="dropout is off in predict")
+    check_order(method, section)
+    kept_prediction(lambda seed: fitted(train, validation, seed)[0], section, tmp_path)
 
 
 @pytest.mark.parametrize("profile", ["fast", "paper"])

@@ -12,12 +12,13 @@ from qbench.errors import ConfigurationError, MethodError
 from qbench.methods import registry
 from qbench.methods.hist2st.losses import augmented, distillation_loss, size_factors, zinb_loss
 from qbench.methods.hist2st.network import Hist2STNetwork, PatchEmbedding
-from qbench.methods.method import FitContext, Inputs
+from qbench.methods.method import FitContext, Inputs, Method
 from qbench.methods.sections.graph import neighbour_mean
 from qbench.methods.sections.pixels import middle_pixels
 from scipy.stats import nbinom
 from torch import Tensor
 
+from ..support.fitted_methods import kept_prediction
 from ..support.method_cohorts import linear_cohort, sealed
 
 SMALL = {"dim": 16, "depth": 2, "heads": 2, "head_dim": 8, "mlp": 16, "graph_layers": 2, "epochs": 4}
@@ -188,23 +189,14 @@ def test_every_parameter_has_a_gradient(settings: dict[str, object]) -> None:
 @pytest.mark.parametrize("settings", [SMALL, PIXELS])
 def test_fit_predict_save_and_fit_again(settings: dict[str, object], tmp_path) -> None:
     train, validation = linear_cohort(0, {"A1": 30, "A2": 25}, patch=14), linear_cohort(1, {"B1": 20}, patch=14)
-    spec = registry.spec("hist2st", settings)
-    method, context = spec.build(), FitContext(seed=2)
-    method.fit(train, validation, context)
-    assert len(context.history) == 4
-    section = sealed(validation.sections[0])
-    prediction = method.predict(section)
-    assert (prediction.shape, prediction.dtype) == ((20, 9), np.float32)
-    method.save(tmp_path / "m")
-    np.testing.assert_array_equal(registry.load_method(tmp_path / "m").predict(section), prediction)
-    method.network.train()
-    np.testing.assert_array_equal(method.predict(section), prediction, err_msg="dropout is off in predict")
-    again = spec.build()
-    again.fit(train, validation, FitContext(seed=2))
-    np.testing.assert_array_equal(again.predict(section), prediction)
-    another = spec.build()
-    another.fit(train, validation, FitContext(seed=3))
-    assert not np.array_equal(another.predict(section), prediction)
+
+    def fit(seed: int) -> Method:
+        method, context = registry.spec("hist2st", settings).build(), FitContext(seed=seed)
+        method.fit(train, validation, context)
+        assert len(context.history) == 4
+        return method
+
+    kept_prediction(fit, sealed(validation.sections[0]), tmp_path)
 
 
 def test_it_learns_what_is_planted_and_all_terms_fall() -> None:

@@ -9,12 +9,13 @@ import pytest
 import torch
 from qbench.errors import ConfigurationError
 from qbench.methods import registry
-from qbench.methods.method import FitContext, Inputs
+from qbench.methods.method import FitContext, Inputs, Method
 from qbench.methods.thitogene.capsules import DynamicConvolution, PatchCapsules, Routing, squash
 from qbench.methods.thitogene.network import GraphAttention, THItoGeneNetwork
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, leaky_relu
 
+from ..support.fitted_methods import kept_prediction
 from ..support.method_cohorts import linear_cohort, sealed
 
 SMALL = {
@@ -152,20 +153,14 @@ def test_every_parameter_has_a_gradient(settings: dict[str, object]) -> None:
 @pytest.mark.parametrize("settings", [SMALL, PIXELS])
 def test_fit_predict_save_and_fit_again(settings: dict[str, object], tmp_path) -> None:
     train, validation = linear_cohort(0, {"A1": 30, "A2": 3}, patch=44), linear_cohort(1, {"B1": 20}, patch=44)
-    spec = registry.spec("thitogene", settings)
-    method, context = spec.build(), FitContext(seed=2)
-    method.fit(train, validation, context)
-    assert len(context.history) == 4
-    section = sealed(validation.sections[0])
-    prediction = method.predict(section)
-    assert (prediction.shape, prediction.dtype) == ((20, 9), np.float32)
-    method.save(tmp_path / "m")
-    np.testing.assert_array_equal(registry.load_method(tmp_path / "m").predict(section), prediction)
-    method.network.train()
-    np.testing.assert_array_equal(method.predict(section), prediction, err_msg="dropout is off in predict")
-    again = spec.build()
-    again.fit(train, validation, FitContext(seed=2))
-    np.testing.assert_array_equal(again.predict(section), prediction)
+
+    def fit(seed: int) -> Method:
+        method, context = registry.spec("thitogene", settings).build(), FitContext(seed=seed)
+        method.fit(train, validation, context)
+        assert len(context.history) == 4
+        return method
+
+    kept_prediction(fit, sealed(validation.sections[0]), tmp_path)
 
 
 def test_it_learns_what_is_planted() -> None:

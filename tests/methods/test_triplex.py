@@ -14,6 +14,7 @@ from qbench.methods import registry
 from qbench.methods.method import FitContext, Inputs
 from qbench.methods.triplex.network import Outputs, TriplexNetwork, losses
 
+from ..support.fitted_methods import check_order, kept_prediction
 from ..support.method_cohorts import sealed
 from ..support.view_cohorts import view_cohort
 
@@ -205,17 +206,8 @@ def test_order_seed_saving_and_dropout(tmp_path):
     assert len(context.history) == 4
     assert {"loss_fused", "loss_target", "loss_neighbour", "loss_whole", "validation_mse"} <= set(context.history[0])
     section = sealed(validation.sections[0])
-    prediction = method.predict(section)
-    assert prediction.shape == (140, 9)
-    rows = np.random.default_rng(0).permutation(140)
-    shuffled = replace(section, rows=rows, array_xy=section.array_xy[rows], spots=tuple(section.spots[i] for i in rows))
-    np.testing.assert_allclose(method.predict(shuffled), prediction[rows], rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(fitted(train, validation)[0].predict(section), prediction)
-    assert not np.array_equal(fitted(train, validation, seed=1)[0].predict(section), prediction)
-    method.save(tmp_path / "m")
-    np.testing.assert_array_equal(registry.load_method(tmp_path / "m").predict(section), prediction)
-    method.network.train()
-    np.testing.assert_array_equal(method.predict(section), prediction, err_msg="dropout is off in predict")
+    check_order(method, section)
+    kept_prediction(lambda seed: fitted(train, validation, seed)[0], section, tmp_path)
 
 
 def test_it_learns():

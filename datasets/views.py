@@ -18,28 +18,33 @@ class Views:
     Attributes:
         grid: views along an edge; odd where they lie around the spot.
         inside: the patch itself cut into grid x grid parts; else its window and those of the same size around it.
+        centre: one view alone, of a part's size, in the middle of the patch; what a map finer than spots is made of.
     """
 
     grid: int
     inside: bool = False
+    centre: bool = False
 
     def __post_init__(self) -> None:
+        if self.centre and not self.inside:
+            raise ValueError("A view in the middle of a patch is a part of it; say inside=True, too.")
         if self.grid < 2 or (not self.inside and self.grid % 2 == 0):
             raise ValueError(f"Expected a grid of 2 or more views an edge, odd around a spot, found {self.grid}.")
 
     @property
     def count(self) -> int:
         """Views of a spot."""
-        return self.grid**2
+        return 1 if self.centre else self.grid**2
 
     @property
     def key(self) -> str:
         """Name of their features in a store, beside those of encoders."""
-        return f"@{self.grid}x{self.grid}{'-inside' if self.inside else ''}"
+        return f"@{self.grid}x{self.grid}{'-inside' if self.inside else ''}{'-centre' if self.centre else ''}"
 
     def identity(self) -> dict[str, Any]:
         """What decides, beside the patches, which windows are seen."""
-        return {"views": VIEW_VERSION, "grid": self.grid, "inside": self.inside}
+        own = {"centre": True} if self.centre else {}
+        return {"views": VIEW_VERSION, "grid": self.grid, "inside": self.inside, **own}
 
     @property
     def own(self) -> int | None:
@@ -74,7 +79,10 @@ def view_windows(views: Views, centres: NDArray[np.float64], window: int, size: 
     step = np.stack(np.meshgrid(*[np.arange(views.grid)] * 2), axis=-1).reshape(-1, 2)
     if views.inside:
         edge = max(1, window // views.grid)
-        places = corner[:, None] + (window - views.grid * edge) // 2 + step * edge
+        if views.centre:
+            places = corner[:, None] + (window - edge) // 2
+        else:
+            places = corner[:, None] + (window - views.grid * edge) // 2 + step * edge
         present = np.ones(places.shape[:2], dtype=bool)
     else:
         edge = window

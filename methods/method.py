@@ -137,6 +137,11 @@ class Method(ABC):
         """What the method reads with these parameters; by default the features of the run's encoder."""
         return Inputs(encoders=("",))
 
+    @classmethod
+    def fine_inputs(cls, parameters: Any) -> Inputs | None:
+        """What `predict_fine` reads, for methods that give maps finer than spots; None for the others."""
+        return None
+
     @abstractmethod
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         """Learn from `train`, select on `validation`; `context.report` after each epoch. Must set `self.genes`."""
@@ -152,6 +157,10 @@ class Method(ABC):
 
             settle_cuda()
             self.network.to(device)
+
+    def predict_fine(self, section: SealedSection) -> NDArray[np.float32]:
+        """As `predict`, for points that lie closer than spots: what a spot would show that looks all over as it does there."""
+        raise MethodError(f"{self.name} does not implement predict_fine(), which fine_inputs() promises; write it.")
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything that `predict` needs beside the parameters, as named arrays."""

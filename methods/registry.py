@@ -29,6 +29,7 @@ METHODS = Registry(
         "bleep": "qbench.methods.bleep.method:BLEEP",
         "triplex": "qbench.methods.triplex.method:Triplex",
         "deepspot": "qbench.methods.deepspot.method:DeepSpot",
+        "istar": "qbench.methods.istar.method:IStar",
         "mean": "qbench.methods.controls.mean:Mean",
         "ridge": "qbench.methods.controls.ridge:Ridge",
         "pca-ridge": "qbench.methods.controls.pca_ridge:PcaRidge",

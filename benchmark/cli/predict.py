@@ -33,6 +33,10 @@ def predict(
     spots: Annotated[
         Path | None, typer.Option("--spots", help="CSV with columns spot, x, y in pixels of the image.")
     ] = None,
+    resolution: Annotated[
+        str | None,
+        typer.Option("--resolution", help="Distance of the points of a map finer than spots: 8um or 12px (istar)."),
+    ] = None,
     microns_per_pixel: Annotated[
         float | None, typer.Option("--microns-per-pixel", help="Of the image, where its file does not state it.")
     ] = None,
@@ -68,6 +72,7 @@ def predict(
             runtime or "auto",
             bars,
             form,
+            resolution,
         )
     written = write_maps(output, genes) if genes else []
     if not quiet:

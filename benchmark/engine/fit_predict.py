@@ -46,6 +46,12 @@ def predict(method: Method, section: SealedSection, clamped: bool = True) -> NDA
     return check_prediction(predicted, sealed, f"{method.name} on section {section.id}", clamped)
 
 
+def predict_fine(method: Method, section: SealedSection, clamped: bool = True) -> NDArray[np.float32]:
+    """As `predict`, of points that lie closer than spots."""
+    where = f"{method.name} on points of {section.id}"
+    return check_prediction(method.predict_fine(section), section, where, clamped)
+
+
 def check_prediction(
     values: NDArray[np.floating], section: SealedSection, where: str, clamped: bool = True
 ) -> NDArray[np.float32]:

@@ -51,7 +51,7 @@ class Points:
         return np.asarray((own - own.min(axis=0)) / self.step)
 
 
-def parse_length(text: str, microns_per_pixel: float | None) -> float:
+def parse_length(text: str, microns_per_pixel: float | None, flag: str = "--grid") -> float:
     """A length such as "200um" or "290px" in slide pixels.
 
     Raises:
@@ -59,13 +59,13 @@ def parse_length(text: str, microns_per_pixel: float | None) -> float:
     """
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(um|µm|μm|px)\s*", text)
     if not match or not float(match[1]) > 0:
-        raise ConfigurationError(f"Expected --grid as a length such as 200um or 290px, found '{text}'.")
+        raise ConfigurationError(f"Expected {flag} as a length such as 200um or 290px, found '{text}'.")
     length = float(match[1])
     if match[2] == "px":
         return length
     if microns_per_pixel is None:
         raise ConfigurationError(
-            f"--grid {text} needs the slide's microns per pixel, which its file does not state; give "
+            f"{flag} {text} needs the slide's microns per pixel, which its file does not state; give "
             "--microns-per-pixel."
         )
     return length / microns_per_pixel

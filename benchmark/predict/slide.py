@@ -12,11 +12,12 @@ from ...datasets.hashing import canonical_hash
 from ...datasets.images import Image, open_image
 from ...datasets.scale import Stated, settle
 from ...datasets.slides.kind import image_hash
-from ...datasets.tissue import overview
+from ...datasets.tissue import Overview, overview
 from ...errors import ConfigurationError, DataError
 from ...methods.encoders.registry import Weights
 from ...version import __version__
-from ..engine.fit_predict import predict
+from ..engine.fit_predict import predict, predict_fine
+from .fine_store import FineStore
 from .grid import Points, grid_points, listed_points, parse_length
 from .model import FittedModel, load_model
 from .output import Form, check_output, describe, write_output
@@ -48,6 +49,7 @@ def predict_slide(
     runtime: str = "auto",
     progress: Progress | None = None,
     form: Form = "h5ad",
+    resolution: str | None = None,
 ) -> Predicted:
     """Predict the genes of a model's panel over an image and write them to `output`, an `.h5ad` or a SpatialData store.
 
@@ -58,30 +60,38 @@ def predict_slide(
         model: the folder of a fitted model.
         image: the slide.
         output: where to write.
-        grid: distance of points, "200um" or "290px"; give either this or `spots`.
+        grid: distance of points, "200um" or "290px"; give this, `spots` or `resolution`.
         spots: CSV with columns spot, x, y in pixels of the image.
         microns_per_pixel: of the image; else what its file states. Never guessed.
         weights: of encoders, where the model was fitted with other than the default ones.
         device: "auto", "cpu" or "cuda".
         runtime: what computes the features, see `machine.choose_runtime`.
         progress: called with (what, done, total).
-        form: "h5ad" or "zarr".
+        form: "h5ad" or "zarr", or "ome-tiff" with `resolution`.
+        resolution: distance of the points of a map finer than spots, "8um" or "12px", of methods that give one.
 
     Raises:
-        ConfigurationError: neither or both of grid and spots, an unknown scale, other encoder weights than the model's.
+        ConfigurationError: none or several of grid, spots and resolution, a method that gives no finer map, an unknown scale,
+            other encoder weights than the model's.
         DataError: an unreadable image, no tissue, spots outside.
         MethodError: no model, or predictions that are not finite.
     """
-    if (grid is None) == (spots is None):
-        raise ConfigurationError("Say where to predict: give either --grid, for example 200um, or --spots CSV.")
+    if sum(where is not None for where in (grid, spots, resolution)) != 1:
+        raise ConfigurationError(
+            "Say where to predict: give either --grid, for example 200um, or --spots CSV, or --resolution 8um."
+        )
     check_output(output, form)
     fitted = load_model(model, weights or {}, device, runtime)
+    if resolution is not None:
+        fitted = _finer(fitted)
     opened = open_image(image)
     scale, notes = _scale(opened, microns_per_pixel, fitted, image.name)
     window = _window(fitted, scale, notes)
     small = overview(opened)
     if grid is not None:
         points = grid_points(opened.size, parse_length(grid, scale), window, small)
+    elif resolution is not None:
+        points = _fine_points(opened.size, resolution, scale, small)
     else:
         assert spots is not None
         points = listed_points(spots, opened.size)
@@ -94,16 +104,41 @@ def predict_slide(
             "window": window,
             "names": points.names,
             "points": points.pixel_xy.tolist(),
+            **({} if resolution is None else {"finer": True}),
         }
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     parts = Parts(output, identity)
-    resumed = _predict_windows(fitted, opened, points, window, parts, progress)
+    store = (
+        WindowStore(fitted, opened, window) if resolution is None else FineStore(fitted, opened, window, points.step)
+    )
+    resumed = _predict_windows(fitted, store, points, parts, progress)
     about = describe(fitted.record, fitted.record.patch, scale, image.name, fitted.hash)
     clipped = write_output(output, form, parts, points, fitted.record, small, about, window)
     if clipped:
         notes.append(f"{clipped} predicted counts above 2^31 were clipped.")
     return Predicted(len(points), resumed, [*notes, *opened.notes])
+
+
+def _finer(model: FittedModel) -> FittedModel:
+    """The model with what it reads for a map finer than spots."""
+    inputs = model.method.fine_inputs(model.method.parameters)
+    if inputs is None:
+        raise ConfigurationError(
+            f"{model.record.method} predicts spots, and no map finer than they are; leave out --resolution and give --grid, "
+            "or fit istar."
+        )
+    return replace(model, inputs=inputs)
+
+
+def _fine_points(size: tuple[int, int], resolution: str, scale: float | None, small: Overview) -> Points:
+    step = parse_length(resolution, scale, "--resolution")
+    if step < 1:
+        raise ConfigurationError(
+            f"--resolution {resolution} is {step:.2g} pixels of this image, finer than its pixels; give at least 1px"
+            f"{'' if scale is None else f', {scale:.3g}um'}."
+        )
+    return grid_points(size, step, step, small)
 
 
 def _scale(image: Image, given: float | None, model: FittedModel, name: str) -> tuple[float | None, list[str]]:
@@ -142,11 +177,11 @@ def _window(model: FittedModel, scale: float | None, notes: list[str]) -> int:
 
 
 def _predict_windows(
-    model: FittedModel, image: Image, points: Points, window: int, parts: Parts, progress: Progress | None
+    model: FittedModel, store: WindowStore | FineStore, points: Points, parts: Parts, progress: Progress | None
 ) -> int:
     total = int(points.windows.max()) + 1
     resumed = done = 0
-    store = WindowStore(model, image, window)
+    say = predict_fine if isinstance(store, FineStore) else predict
     # What weights of another repository predict is theirs to say, and may lie below 0.
     clamped = model.record.target != "as trained"
     for number in range(total):
@@ -166,7 +201,7 @@ def _predict_windows(
                 labels=None,
                 store=store,
             )
-            parts.save(number, predict(model.method, sealed, clamped))
+            parts.save(number, say(model.method, sealed, clamped))
         done += len(rows)
         if progress is not None:
             progress("points", done, len(points))

@@ -50,7 +50,8 @@ class WindowStore(InputStore):
         if encoder not in self._features:
             views = {some.key: some for some in self._model.inputs.views}
             if encoder in views:
-                self._features[encoder] = self._encode_views(views[encoder], self.features(section, ""))
+                own = None if views[encoder].own is None else self.features(section, "")
+                self._features[encoder] = self._encode_views(views[encoder], own)
             elif encoder in self._model.encoders:
                 self._features[encoder] = self._encode(encoder)
             else:
@@ -64,11 +65,13 @@ class WindowStore(InputStore):
             self._runtimes[key] = open_runtime(self._model.encoders[key], self._model.record.patch.size)
         return self._runtimes[key]
 
-    def _encode_views(self, views: Views, own: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _encode_views(self, views: Views, own: NDArray[np.float32] | None) -> NDArray[np.float32]:
         from ...methods.encoders.features import encode_views
 
         windows = view_windows(views, self._centres, self._window, self._image.size)
         shown = read_patches(self._image, windows.corners, windows.edge, self._model.record.patch.size)
+        if own is None:  # no view is the patch itself, so that nothing of it is read but how many there are
+            own = np.empty((len(self._centres), self._runtime("").dim), dtype=np.float32)
         out = np.empty((len(own), views.count, own.shape[1]), dtype=np.float32)
         encode_views(out, views, windows, shown, own, lambda _size: self._runtime(""))
         return out

@@ -11,7 +11,7 @@ from timm.layers.mlp import SwiGLUPacked
 from torch import Tensor, nn
 
 from ...errors import ConfigurationError, DataError
-from . import ctranspath, lite
+from . import ctranspath, hipt, lite
 from .card import EncoderCard
 from .conch import ConchHead
 from .embedding import Embedding
@@ -72,6 +72,8 @@ def _create(name: str, found: EncoderCard, size: int, **arguments: Any) -> nn.Mo
         raise ConfigurationError(f"Encoder '{name}' has no network to build; choose one of timm's.")
     if found.loader == "ctranspath":
         return ctranspath.create_ctranspath()
+    if found.loader == "hipt":
+        return hipt.Hipt()
     if name.startswith(HUB):
         arguments = {**hub_description(name)[2], **arguments}
     described = timm.get_pretrained_cfg(found.timm_name)
@@ -92,6 +94,9 @@ def _create(name: str, found: EncoderCard, size: int, **arguments: Any) -> nn.Mo
 def _load(network: nn.Module, name: str, found: EncoderCard, state: dict[str, Tensor], origin: str, size: int) -> None:
     if found.loader == "ctranspath":
         load_strictly(network, ctranspath.to_timm(state), origin)
+        return
+    if found.loader == "hipt":
+        load_strictly(network, hipt.to_hipt(state, origin), origin)
         return
     if found.loader == "lite" and lite.is_package_layout(state):
         state = lite.to_timm(state, network)

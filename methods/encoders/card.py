@@ -43,7 +43,7 @@ class EncoderCard(BaseModel):
 
     title: str
     group: Literal["general", "pathology"] = "general"
-    loader: Literal["timm", "lite", "ctranspath", "rgb", "conch", "conch_v1_5"] = "timm"
+    loader: Literal["timm", "lite", "ctranspath", "hipt", "rgb", "conch", "conch_v1_5"] = "timm"
     timm_name: str | None = None
     arguments: dict[str, Any] = {}
     swiglu: bool = False

@@ -1,0 +1,234 @@
+"""iStar (Zhang et al., Nat Biotechnol 2024; daviddaiweizhang/istar): the method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from ...datasets.cohort import Cohort, SealedSection
+from ...datasets.views import Views
+from ...errors import MethodError
+from ..method import FitContext, Inputs, Method
+from ..reduced import Reduced
+from ..selection import validation_scores
+from .parameters import IStarParameters
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ..encoders.hipt import Hipt
+    from ..images.side import ImageSide
+    from .network import IStarNetwork
+
+BACKBONE = "hipt"
+VALUES = 50_000_000  # that are predicted at once, at most
+SMALLEST_STEP = 16  # the published batch is a sixteenth of the spots, at most 128
+
+
+class IStar(Method):
+    """Weak supervision: the mean over a spot's disk of what networks predict of its cells is held against the spot.
+
+    Expression is read as a share of each gene's range over the training spots, which is part of the model.
+    """
+
+    name = "istar"
+    version = 1
+    Parameters = IStarParameters
+    network: IStarNetwork
+
+    @classmethod
+    @override
+    def inputs(cls, parameters: Any) -> Inputs:
+        if parameters.features == "hipt":
+            return Inputs(patches=True, backbone=BACKBONE)
+        return Inputs(encoders=("",), views=(Views(parameters.parts, inside=True),))
+
+    @classmethod
+    @override
+    def fine_inputs(cls, parameters: Any) -> Inputs | None:
+        if parameters.features == "hipt":
+            return Inputs(patches=True, backbone=BACKBONE)
+        return Inputs(encoders=("",), views=(Views(parameters.parts, inside=True, centre=True),))
+
+    @override
+    def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
+        import torch
+
+        from ..images.side import ImageSide
+        from ..memory import stays_on
+        from ..training import run, seeded
+        from .network import spot_loss, start_at
+
+        p = self.parameters
+        self.genes = train.genes
+        device = torch.device(context.device)
+        with seeded(context):
+            self._low: NDArray[np.float32] = train.target.min(axis=0)
+            self._range: NDArray[np.float32] = train.target.max(axis=0) - self._low
+            shares = (train.target - self._low) / np.where(self._range > 0, self._range, 1)
+            target = torch.from_numpy(shares.astype(np.float32))
+            self._reduced: Reduced | None = None
+            self._image: ImageSide | None = None
+            self.hipt: Hipt | None = None
+            if p.features == "hipt":
+                self._image = ImageSide.of(train, BACKBONE)
+                built = self._image.build_backbone(context.backbone, context.seed)
+                self.hipt = cast("Hipt", built).to(device).requires_grad_(False)
+            else:
+                self._reduced = Reduced.fit(train.features(), p.components)
+            cells = self._read(train, device)
+            if stays_on(device, cells.nbytes):
+                cells, target = cells.to(device), target.to(device)
+            self.network = network = self._build().to(device)
+            if p.start_at_mean:
+                start_at(network, target.mean(dim=0).to(device))
+            weight = self._disk(device)[1]
+
+            def loss(rows: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+                rows = rows.to(cells.device, non_blocking=True)
+                return spot_loss(network(cells[rows].to(device)), weight, target[rows].to(device)), {}
+
+            validate = None if validation is None else self._validator(validation, device)
+            size = max(1, min(p.batch_size, len(train) // SMALLEST_STEP))
+            run(network, len(train), loss, p.model_copy(update={"batch_size": size}), context, validate=validate)
+
+    @override
+    def predict(self, section: SealedSection) -> NDArray[np.float32]:
+        from ..images.sources import device_of
+
+        device = device_of(self.network)
+        return self._predict(self._read(section, device), self._disk(device)[1])
+
+    @override
+    def predict_fine(self, section: SealedSection) -> NDArray[np.float32]:
+        import torch
+
+        from ..images.sources import device_of
+
+        device = device_of(self.network)
+        if self.hipt is not None:
+            middle = self.hipt.middle(self._edge)
+            cells = self._tokens(section, middle, device).mean(dim=1, keepdim=True)
+        else:
+            cells = self._levels(section, Views(self.parameters.parts, inside=True, centre=True))
+        return self._predict(cells, torch.ones(1, device=device))
+
+    @override
+    def to(self, device: str) -> None:
+        super().to(device)
+        if self.hipt is not None:
+            self.hipt.to(device)
+
+    @override
+    def state(self) -> dict[str, NDArray[Any]]:
+        from ..network_arrays import to_arrays
+
+        arrays = {**to_arrays(self.network), "target.low": self._low, "target.range": self._range}
+        if self._reduced is not None:
+            arrays |= self._reduced.state()
+        if self.hipt is not None and self._image is not None:
+            arrays |= self._image.state()
+            arrays |= {f"hipt.{name}": values for name, values in to_arrays(self.hipt).items()}
+        return arrays
+
+    @override
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        from ..images.side import ImageSide
+        from ..network_arrays import from_arrays
+
+        state = dict(state)
+        self._low, self._range = state.pop("target.low"), state.pop("target.range")
+        self._reduced, self._image, self.hipt = None, None, None
+        if self.parameters.features == "hipt":
+            self._image = ImageSide.restore(state, BACKBONE)
+            self.hipt = cast("Hipt", self._image.build_backbone("random"))
+            own = [name for name in state if name.startswith("hipt.")]
+            from_arrays(self.hipt, {name.removeprefix("hipt."): state.pop(name) for name in own})
+        else:
+            self._reduced = Reduced.restore(state)
+        self.network = self._build()
+        from_arrays(self.network, state)
+
+    @override
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def _edge(self) -> int:
+        """Cells along a patch's edge."""
+        if self.hipt is None or self._image is None:
+            return int(self.parameters.parts)
+        return self.hipt.edge(self._image.patch_size)
+
+    def _build(self) -> IStarNetwork:
+        from ..encoders.hipt import WIDTH
+        from .network import IStarNetwork
+
+        p = self.parameters
+        inputs = WIDTH if self._reduced is None else 2 * self._reduced.width
+        return IStarNetwork(len(self.genes), inputs, width=p.width, depth=p.depth, copies=p.copies)
+
+    def _disk(self, device: torch.device) -> tuple[NDArray[np.intp], Tensor]:
+        import torch
+
+        from .network import disk_cells
+
+        index, weight = disk_cells(self._edge, self.parameters.disk, whole=self.hipt is not None)
+        if not len(index):
+            raise MethodError(
+                f"istar: expected a disk that holds the centre of a cell, found disk={self.parameters.disk:g} of a patch "
+                f"of {self._edge} x {self._edge} cells; set a larger one."
+            )
+        return index, torch.from_numpy(weight).to(device)
+
+    def _read(self, side: Cohort | SealedSection, device: torch.device) -> Tensor:
+        """The cells of each spot's disk, float32 (n, cells, inputs), on the host."""
+        index, _ = self._disk(device)
+        if self.hipt is not None:
+            return self._tokens(side, index, device)
+        return self._levels(side, Views(self.parameters.parts, inside=True), index)
+
+    def _levels(
+        self, side: Cohort | SealedSection, views: Views, index: NDArray[np.intp] | slice = slice(None)
+    ) -> Tensor:
+        """Parts and, for all parts of a spot the same, the whole patch, beside each other."""
+        import torch
+
+        assert self._reduced is not None
+        parts = self._reduced.read(side.views(views))[:, index]
+        own = np.broadcast_to(self._reduced.read(side.features())[:, None], parts.shape)
+        return torch.from_numpy(np.concatenate([parts, own], axis=2))
+
+    def _tokens(self, side: Cohort | SealedSection, index: NDArray[np.intp], device: torch.device) -> Tensor:
+        import torch
+
+        from ..images.sources import run_batches
+
+        assert self.hipt is not None
+        assert self._image is not None
+        hipt, wanted = self.hipt, torch.from_numpy(index).to(device)
+        source = self._image.source(side, device)
+        return torch.from_numpy(run_batches(hipt, source, lambda x: hipt.cells(x).flatten(1, 2)[:, wanted]))
+
+    def _predict(self, cells: Tensor, weight: Tensor) -> NDArray[np.float32]:
+        """float32 (n, genes) in target space: the mean over the cells by weight of the median of the networks."""
+        import torch
+
+        network = self.network
+        network.eval()
+        rows = max(1, VALUES // (network.copies * cells.shape[1] * len(self.genes)))
+        with torch.inference_mode():
+            out = [
+                torch.einsum("ncg,c->ng", network.median(block.to(weight.device)), weight).cpu()
+                for block in cells.split(rows)
+            ]
+        return np.asarray(torch.cat(out).numpy() * self._range + self._low, dtype=np.float32)
+
+    def _validator(self, validation: Cohort, device: torch.device) -> Callable[[], dict[str, float]]:
+        cells, weight = self._read(validation, device), self._disk(device)[1]
+        return lambda: validation_scores(self._predict(cells, weight), validation.target, validation.boundaries)

@@ -1,0 +1,105 @@
+"""Maps finer than spots: the lattice, a map of a slide, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+from PIL import Image
+from qbench.benchmark.predict import fine_store
+from qbench.benchmark.predict.fine_store import FineStore, lattice
+from qbench.benchmark.predict.fit import fit_model
+from qbench.benchmark.predict.model import load_model
+from qbench.benchmark.predict.slide import _finer, predict_slide
+from qbench.benchmark.predict.window_store import WindowStore
+from qbench.benchmark.settings import RunSettings
+from qbench.datasets.images import open_image
+from qbench.datasets.views import Views, view_windows
+from qbench.errors import ConfigurationError
+
+from ...support.datasets_sections import counts, grid, write_card, write_h5ad
+from ...support.slide_images import stained
+
+SCALE = 0.5
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two patients, one section each, on stained images."""
+    folder = tmp_path_factory.mktemp("fine")
+    entries = []
+    for i in range(2):
+        Image.fromarray(stained(700, 600, i)).save(folder / f"S{i}.png")
+        write_h5ad(folder / f"S{i}.h5ad", counts(seed=i), spatial=grid(pitch=120, start=140))
+        entries.append(
+            {"id": f"S{i}", "patient": f"P{i}", "file": f"S{i}.h5ad", "image": f"S{i}.png", "microns_per_pixel": SCALE}
+        )
+    return write_card(folder / "mine.yaml", "h5ad", entries, markers={"tumour": ["ERBB2"]})
+
+
+@pytest.fixture(scope="module")
+def model(data: Path) -> Path:
+    asked = "istar[epochs=2,width=8,copies=3]"
+    fit_model(RunSettings(methods=(asked,), dataset=str(data), encoder="rgb"), data.parent / "model")
+    return data.parent / "model"
+
+
+def test_a_lattice_is_the_slides_and_shares_sum_to_one() -> None:
+    points = np.random.default_rng(0).uniform(20, 90, (50, 2))
+    nodes, corner, weight = lattice(points, 7.0)
+    np.testing.assert_allclose(weight.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose((nodes[corner] * weight[..., None]).sum(axis=1), points, rtol=1e-5)
+    np.testing.assert_allclose(nodes / 7, np.rint(nodes / 7), atol=1e-9)
+    few = lattice(points[:1], 7.0)[0]
+    assert len(few) == 4
+    assert {tuple(node) for node in few} <= {tuple(node) for node in nodes}
+
+
+def test_the_view_in_the_middle_is_a_part_sized_window_there() -> None:
+    windows = view_windows(Views(4, inside=True, centre=True), np.array([[100.0, 80.0]]), 40, (200, 160))
+    assert (windows.corners.tolist(), windows.edge, windows.index.tolist()) == ([[95, 75]], 10, [[0]])
+    with pytest.raises(ValueError, match="inside"):
+        Views(4, centre=True)
+
+
+def test_nodes_are_encoded_as_windows_are(data: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted, image = _finer(load_model(model, {}, "cpu", "auto")), open_image(data.parent / "S0.png")
+    (view,) = fitted.inputs.views
+    centres = np.array([[112.0, 56.0], [112.0, 84.0], [300.0, 203.0]])
+    plain = WindowStore(fitted, image, 224)
+    plain.open(centres)
+    fine = FineStore(fitted, image, 224, 16)
+    fine.open(centres)
+    # Lattices are 112 px apart for patches and 28 px for parts, so that some points are nodes.
+    np.testing.assert_allclose(fine.features("s", view.key)[:2], plain.features("s", view.key)[:2], rtol=1e-5)
+    whole = FineStore(fitted, image, 224, 200)
+    whole.open(centres)
+    np.testing.assert_array_equal(whole.features("s", ""), plain.features("s", ""))
+    assert np.abs(fine.features("s", "") - plain.features("s", ""))[2].max() > 0
+    assert fine_store.OVERLAP == 2
+
+
+def test_a_map_finer_than_spots(data: Path, model: Path, tmp_path: Path) -> None:
+    image, out = data.parent / "S1.png", tmp_path / "fine.h5ad"
+    done = predict_slide(model, image, out, resolution="16um", microns_per_pixel=SCALE)
+    table = anndata.read_h5ad(out)
+    assert done.points == table.n_obs > 80
+    xy = table.obsm["spatial"]
+    np.testing.assert_allclose((xy - 16) / 32, np.rint((xy - 16) / 32), atol=1e-9)
+    assert np.isfinite(table.X).all()
+    assert table.X.std(axis=0).max() > 0
+
+
+def test_what_cannot_be_is_one_sentence(data: Path, model: Path, tmp_path: Path) -> None:
+    image, out = data.parent / "S1.png", tmp_path / "o.h5ad"
+    with pytest.raises(
+        ConfigurationError, match=r"--resolution 0.3um is 0.6 pixels of this image, finer than its pixels"
+    ):
+        predict_slide(model, image, out, resolution="0.3um", microns_per_pixel=SCALE)
+    with pytest.raises(ConfigurationError, match="either --grid"):
+        predict_slide(model, image, out, grid="60um", resolution="8um", microns_per_pixel=SCALE)
+    fit_model(RunSettings(methods=("colour",), dataset=str(data)), tmp_path / "colour")
+    with pytest.raises(ConfigurationError, match="colour predicts spots, and no map finer than they are"):
+        predict_slide(tmp_path / "colour", image, out, resolution="8um", microns_per_pixel=SCALE)

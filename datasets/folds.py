@@ -9,17 +9,23 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigurationError, IntegrityError
+from ..errors import ConfigurationError, DataError, IntegrityError
 from ..names import UNNAMED
 from .hashing import canonical_hash
 from .protocol import VALIDATION_SHARE, Protocol
 
-Portion = Literal["all", "near", "far"]
+Portion = Literal["all", "near", "far", "kept", "chosen", "held"]
+BOARD: tuple[Portion, ...] = ("kept", "chosen", "held")  # the sides of a checkerboard, as train, validation and test
+FIFTH = 5  # every fifth of the spots that are not held out validates
 
 
 @dataclass(frozen=True)
 class Part:
-    """Spots of a section on one side of a fold: all, or those nearest to ("near") or farthest along ("far") its fitted array's x."""
+    """Spots of a section on one side of a fold.
+
+    All, or those nearest to ("near") or farthest along ("far") its fitted array's x, or of a checkerboard on it the squares that
+    are held out ("held"), and of the others every fifth ("chosen") and the rest ("kept").
+    """
 
     section: str
     portion: Portion = "all"
@@ -28,18 +34,38 @@ class Part:
         """Row numbers of the part in its section, or None for all.
 
         "far" is the 20 % of spots (rounded, at least one) with the largest x, ties by y, then by row; "near" the rest.
+        "held" is the second half of the spots (rounded down) in the order: rounded x + y even before odd, then y, then x; where
+        there are more squares of one colour, some of them go to the other's. Every fifth of the first half is "chosen".
         `array_xy` is a section's own: the fitted array grid that coordinates and position embeddings read.
         """
         if self.portion == "all":
             return None
         n = len(array_xy)
+        if self.portion in BOARD:
+            return self._board(array_xy)
         order = np.lexsort((np.arange(n), array_xy[:, 1], array_xy[:, 0]))
         near = n - _far(n)
         return np.sort(order[:near] if self.portion == "near" else order[near:])
 
     def count(self, n: int) -> int:
         """Number of spots of the part in a section of n spots."""
+        if self.portion in BOARD:
+            held, chosen = n // 2, (n - n // 2) // FIFTH
+            return {"held": held, "chosen": chosen}.get(self.portion, n - held - chosen)
         return n if self.portion == "all" else _far(n) if self.portion == "far" else n - _far(n)
+
+    def _board(self, array_xy: NDArray[np.float64]) -> NDArray[np.intp]:
+        n = len(array_xy)
+        if n < 2 * FIFTH:
+            raise DataError(
+                f"Section {self.section}: expected at least {2 * FIFTH} spots, to hold out half of them and choose on a fifth of "
+                f"the others, found {n}; leave it out."
+            )
+        x, y = np.rint(array_xy).astype(np.int64).T
+        order = np.lexsort((np.arange(n), x, y, (x + y) % 2))  # even squares first
+        others, held = np.split(order, [n - n // 2])
+        chosen = np.arange(len(others)) % FIFTH == FIFTH - 1
+        return np.sort({"held": held, "chosen": others[chosen], "kept": others[~chosen]}[self.portion])
 
 
 def _far(n: int) -> int:
@@ -87,6 +113,8 @@ def make_folds(protocol: Protocol, patients: Mapping[str, str]) -> tuple[Fold, .
         )
     if protocol.folds is not None:
         return _listed_folds(protocol, sections, owner)
+    if protocol.unit == "spot":
+        return tuple(_board_fold(section) for section in sections)
     if protocol.unit == "patient":
         everyone = sorted(set(owner.values()))
         if len(everyone) < 2:
@@ -123,6 +151,11 @@ def _section_fold(section: str, sections: Sequence[str], owner: Mapping[str, str
         if len(rest) > 1:
             return _fold(section, rest, [chosen], [section], f"section {chosen}, next of the test patient")
     return _last_section(section, rest, [section])
+
+
+def _board_fold(section: str) -> Fold:
+    sides = [(Part(section, portion),) for portion in BOARD]
+    return Fold(section, *sides, rule=f"every fifth spot of {section} that is not held out")
 
 
 def _last_section(name: str, rest: Sequence[str], test: Sequence[str]) -> Fold:

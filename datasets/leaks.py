@@ -12,7 +12,7 @@ from scipy import sparse
 
 from ..errors import IntegrityError
 from .cache import ArrayCache
-from .folds import SIDES, Fold, Part, training_source
+from .folds import BOARD, SIDES, Fold, Part, training_source
 from .panel import GenePanel
 from .registry import Dataset
 from .same_patients import check_same_patients
@@ -177,7 +177,12 @@ def _check_names(fold: Fold, patients: Mapping[str, str], by_patient: bool) -> N
             raise IntegrityError(
                 f"Fold {fold.name} leaks: spots of {part.section} ({side}) stand on two sides; mend the protocol."
             )
-        if part.portion != "all" and side == "test":
+        boards = {other.portion in BOARD for other, _ in places if other.section == part.section}
+        if len(boards) > 1:
+            raise IntegrityError(
+                f"Fold {fold.name} leaks: {part.section} is split in two ways that share spots; mend the protocol."
+            )
+        if part.portion not in ("all", *BOARD) and side == "test":
             raise IntegrityError(
                 f"Fold {fold.name} leaks: a section is split between test and another side; mend the protocol."
             )

@@ -44,8 +44,8 @@ class ProtocolFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     title: str
-    held_out: Literal["patient", "section", "groups"]
-    unit: Literal["patient", "section"]  # what the ids in `folds` name, and what must not stand on two sides
+    held_out: Literal["patient", "section", "groups", "spots"]
+    unit: Literal["patient", "section", "spot"]  # what the ids in `folds` name, and what must not stand on two sides
     dataset: str | None = None  # a protocol that lists ids belongs to one dataset
     sections: tuple[str, ...] | None = None
     folds: tuple[HeldOut, ...] | None = None
@@ -54,6 +54,12 @@ class ProtocolFile(BaseModel):
     @classmethod
     def _name(cls, value: str) -> str:
         return check_name("a protocol", value)
+
+    @model_validator(mode="after")
+    def _spots(self) -> ProtocolFile:
+        if (self.held_out == "spots") != (self.unit == "spot") or (self.unit == "spot" and self.folds is not None):
+            raise ValueError("Expected unit: spot with held_out: spots, and no folds beside it; every section is one.")
+        return self
 
     @model_validator(mode="after")
     def _labels(self) -> ProtocolFile:
@@ -94,8 +100,8 @@ class Protocol(BaseModel):
     title: str
     dataset: str
     sections: tuple[str, ...]
-    held_out: Literal["patient", "section", "groups"]
-    unit: Literal["patient", "section"]
+    held_out: Literal["patient", "section", "groups", "spots"]
+    unit: Literal["patient", "section", "spot"]
     folds: tuple[HeldOut, ...] | None = None
     target: TargetName = "counts"
     images: bool = True

@@ -70,7 +70,7 @@ class ProtocolRecord(_Part):
     hash: Name
     dataset: Name
     simulated: bool
-    held_out: Literal["patient", "section", "groups"]
+    held_out: Literal["patient", "section", "groups", "spots"]
     leaky: bool
     target: Literal["counts", "proportion"]
     images: bool

@@ -79,7 +79,8 @@ class CellResult:
             more, failures = plugged_scores(metrics, result.truth, result.prediction, f"section {result.section.id}")
             values |= more
             self.warnings += failures
-            log_counts = np.log1p(section.columns(panel.genes).astype(np.float64))
+            tested = slice(None) if result.section.rows is None else result.section.rows
+            log_counts = np.log1p(section.columns(panel.genes)[tested].astype(np.float64))
             hvg, heg = chosen_on_test(log_counts, panel.ranked)
             self.scores[result.section.id] = {
                 **figures(values, panel, technical, hvg, heg),

@@ -102,7 +102,7 @@ def settle_protocol(options: RunSettings, dataset: Dataset, cache: ArrayCache) -
         rules=rules(dataset.card.markers, dataset.card.technical_genes),
     )
     folds = make_folds(protocol, patients)
-    leaky = protocol.unit == "section" or is_leaky(folds, patients)
+    leaky = protocol.unit != "patient" or is_leaky(folds, patients)
     if leaky and not options.allow_leaky:
         raise IntegrityError(
             f"Protocol '{protocol.name}' leaks: a test section's patient may be in training; its numbers do not say how a "

@@ -126,7 +126,7 @@ def _check_folds(record: Record, protocol: Protocol, fold: Fold) -> list[str]:
     except QbenchError as error:
         return [f"its protocol gives no folds: {error}"]
     found = []
-    if record.protocol.leaky != (protocol.unit == "section" or is_leaky(folds, protocol.patients)):
+    if record.protocol.leaky != (protocol.unit != "patient" or is_leaky(folds, protocol.patients)):
         found.append(
             f"the record says {'' if record.protocol.leaky else 'not '}leaky, its protocol and patients say otherwise"
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from qbench.datasets.folds import is_leaky, make_folds
 from qbench.datasets.protocol import HeldOut, Protocol
-from qbench.errors import ConfigurationError
+from qbench.errors import ConfigurationError, DataError
 
 
 def protocol(sections, unit="patient", folds=None):
@@ -77,3 +77,44 @@ def test_listed_groups_and_their_validation():
 def test_fewer_than_two_patients_is_refused(sections):
     with pytest.raises(ConfigurationError, match="at least two"):
         make_folds(protocol(sections), owners(sections))
+
+
+def board(sections):
+    made = {"name": "spots-held-out", "title": "t", "dataset": "d", "sections": tuple(sections)}
+    return make_folds(Protocol(**made, held_out="spots", unit="spot"), owners(sections))
+
+
+def test_a_checkerboard_holds_out_half_of_each_section():
+    folds = board(["A1", "B1"])
+    assert [f.name for f in folds] == ["A1", "B1"]
+    fold = folds[0]
+    assert ids(fold.parts) == ["A1"] * 3
+    assert is_leaky(folds, owners(["A1", "B1"]))
+    x, y = (grid.ravel() for grid in np.meshgrid(np.arange(6), np.arange(5)))
+    xy = np.stack([x, y], axis=1) + 0.02
+    sides = [part.rows(xy) for part in fold.parts]
+    assert sorted(np.concatenate(sides)) == list(range(30)), "each spot on one side"
+    assert set((x + y)[sides[2]] % 2) == {1}
+    assert len(sides[2]) == 15
+    assert len(sides[1]) == 3
+    assert [part.count(30) for part in fold.parts] == list(map(len, sides))
+    shuffled = np.random.default_rng(0).permutation(30)
+    again = fold.test[0].rows(xy[shuffled])
+    assert sorted(shuffled[again]) == sides[2].tolist(), "whatever the rows' order"
+
+
+@pytest.mark.parametrize("n", range(10, 40))
+def test_every_spot_has_one_side_however_the_colours_fall(n: int):
+    (fold,) = board(["A1"])
+    rng = np.random.default_rng(n)
+    xy = rng.permutation(np.stack(np.divmod(np.arange(64), 8), axis=1))[:n].astype(float)
+    sides = [part.rows(xy) for part in fold.parts]
+    assert sorted(np.concatenate(sides)) == list(range(n))
+    assert [part.count(n) for part in fold.parts] == list(map(len, sides))
+    assert min(map(len, sides)) > 0
+
+
+def test_a_section_too_small_for_a_checkerboard_is_one_sentence():
+    (fold,) = board(["A1"])
+    with pytest.raises(DataError, match="Section A1: expected at least 10 spots"):
+        fold.test[0].rows(np.zeros((9, 2)))

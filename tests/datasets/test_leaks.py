@@ -72,6 +72,10 @@ def cohort(**changes):
         (fold([("B1", "near")], [("B1", "near")], ["A1"]), "same spots, those of the near part of B1"),
         (fold([("B1", "near")], ["B1"], ["A1"]), "two sides"),
         (fold([("B1", "near")], ["C1"], [("B1", "far")]), "split between test"),
+        (fold([("B1", "kept")], ["C1"], ["B1"]), "two sides"),
+        (fold([("B1", "kept")], [("B1", "held")], [("B1", "held")]), "same spots, those of the held part of B1"),
+        (fold([("B1", "near")], ["C1"], [("B1", "held")]), "split in two ways"),
+        (fold([("B1", "kept")], [("B1", "chosen")], [("B1", "held")]), "patient B stands"),
         (
             fold(["copy"], ["B1"], ["A1"]),
             "A1 \\(patient A\\) and copy \\(patient Z\\) hold the same spots: 40 of the 40",
@@ -89,6 +93,16 @@ def test_a_clean_fold_passes_and_a_leaky_protocol_may_share_a_patient(own):
     check_leaks(cohort(), [fold(["A1", "A2"], ["B1"], ["C1"])], True, own)
     check_leaks(cohort(), [fold(["A1"], ["B1"], ["A2"])], False, own)
     check_leaks(cohort(), [fold([("B1", "near")], [("B1", "far")], ["A1"])], True, own)
+
+
+def test_a_checkerboard_is_clean_until_a_spot_stands_on_two_of_its_sides(own):
+    sides = fold([("A1", "kept")], [("A1", "chosen")], [("A1", "held")])
+    check_leaks(cohort(), [sides], False, own)
+    doubled = values(40)
+    doubled[1:20:2] = doubled[0:20:2]  # neighbours along x: one of each pair is held out
+    data = cohort(A1=doubled, copy=values(seed=5))
+    with pytest.raises(IntegrityError, match="the held part of A1 \\(test\\) and the kept part of A1 \\(train\\)"):
+        check_leaks(data, [sides], False, ArrayCache(own.root / "doubled"))
 
 
 def test_sections_of_one_patient_may_share_spots_on_one_side_only(own):

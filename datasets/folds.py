@@ -154,8 +154,8 @@ def _section_fold(section: str, sections: Sequence[str], owner: Mapping[str, str
 
 
 def _board_fold(section: str) -> Fold:
-    sides = [(Part(section, portion),) for portion in BOARD]
-    return Fold(section, *sides, rule=f"every fifth spot of {section} that is not held out")
+    train, validation, test = ((Part(section, portion),) for portion in BOARD)
+    return Fold(section, train, validation, test, f"every fifth spot of {section} that is not held out")
 
 
 def _last_section(name: str, rest: Sequence[str], test: Sequence[str]) -> Fold:

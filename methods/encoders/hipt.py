@@ -36,7 +36,9 @@ class TileGrid(nn.Module):
         self.pos_embed = nn.Parameter(torch.randn(1, 14 * 14 + 1, CONTEXT) * 0.02)
         self.phi = nn.Sequential(nn.Linear(LOCAL, CONTEXT), nn.GELU())
         norm = partial(nn.LayerNorm, eps=_EPS)
-        self.blocks = nn.Sequential(*(Block(CONTEXT, 6, qkv_bias=True, norm_layer=norm) for _ in range(6)))
+        self.blocks = nn.Sequential(
+            *(Block(CONTEXT, 6, qkv_bias=True, norm_layer=norm) for _ in range(6))  # type: ignore[arg-type]
+        )
         self.norm = norm(CONTEXT)
 
     def forward(self, tiles: Tensor) -> Tensor:
@@ -75,7 +77,7 @@ class Hipt(nn.Module):
     def middle(self, edge: int) -> NDArray[np.intp]:
         """The cell in the middle of edge x edge of them, or the four around it."""
         row = np.unique([(edge - 1) // 2, edge // 2])
-        return (row[:, None] * edge + row).ravel().astype(np.intp)
+        return np.asarray((row[:, None] * edge + row).ravel(), dtype=np.intp)
 
     def cells(self, x: Tensor) -> Tensor:
         """Float (b, edge, edge, 579): context (192), tokens of the tiles (384), both smoothed, and mean RGB in 0..1."""
@@ -85,7 +87,7 @@ class Hipt(nn.Module):
         start = (size - n * tile) // 2
         x = x[:, :, start : start + n * tile, start : start + n * tile]
         tiles = x.reshape(b, 3, n, tile, n, tile).permute(0, 2, 4, 1, 3, 5).reshape(-1, 3, tile, tile)
-        tokens = self.model256.forward_features(tiles)
+        tokens: Tensor = self.model256.forward_features(tiles)  # type: ignore[operator]
         context = self.model4k(tokens[:, 0].reshape(b, n, n, LOCAL)).permute(0, 3, 1, 2)
         context = context.repeat_interleave(per, dim=2).repeat_interleave(per, dim=3)
         local = tokens[:, 1:].reshape(b, n, n, per, per, LOCAL).permute(0, 5, 1, 3, 2, 4)

@@ -39,6 +39,7 @@ class IStar(Method):
     name = "istar"
     version = 1
     Parameters = IStarParameters
+    parameters: IStarParameters
     network: IStarNetwork
 
     @classmethod

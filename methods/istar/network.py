@@ -53,7 +53,8 @@ class IStarNetwork(nn.Module):
 
     def median(self, cells: Tensor) -> Tensor:
         """The middle of the copies' outputs, of each cell and gene: (..., genes); the lower of two middle ones, as torch's."""
-        return self(cells).median(dim=0).values
+        middle: Tensor = self(cells).median(dim=0).values
+        return middle
 
 
 def start_at(network: IStarNetwork, mean: Tensor) -> None:

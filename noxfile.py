@@ -57,7 +57,7 @@ def gpu(session: nox.Session) -> None:
     root = install(session)
     session.chdir(session.create_tmp())
     session.run("pytest", "-m", "gpu", "-c", f"{root}/pyproject.toml", f"{root}/tests/gpu")
-    session.run("python", "-P", f"{root}/.ci/gpu", *session.posargs)
+    session.run("python", "-P", f"{root}/.ci/gpu.py", *session.posargs)
 
 
 @nox.session

@@ -32,7 +32,7 @@ Arithmetic = Literal["fp32", "tf32", "bf16"]
 def rows(device: str = "auto", compiled: bool = False) -> Iterator[Row]:
     """Images and training steps per second, one row after another as they are measured; weights are random.
 
-    `.ci/gpu` prints them. The share is of the fastest large matrix product in the same arithmetic. `compiled` times compiled
+    `.ci/gpu.py` prints them. The share is of the fastest large matrix product in the same arithmetic. `compiled` times compiled
     training steps too, which takes minutes. On a CPU the sizes are too small to say anything: it shows that the rows come.
     """
     device = resolve_device(device)

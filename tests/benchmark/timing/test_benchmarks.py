@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from qbench.benchmark.cli import bench as command
-from qbench.benchmark.timing import catalogue, encode, measure, retrieve, score, simulated, train
+from qbench.benchmark.timing import catalogue, device, encode, measure, retrieve, score, simulated, train
 from qbench.errors import ConfigurationError
 from qbench.methods import machine
 from typer import Typer
@@ -135,3 +135,12 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_benchmark() -> None:
     with pytest.raises(ConfigurationError, match="Did you mean 'encode'"):
         catalogue.measure("encod")
+
+
+def test_a_devices_row_of_training_is_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "matmul_limit", lambda *given: 1e12)
+    steps, memory = device._training("stnet", "fast", 80, "cpu", compiled=False)
+    assert (steps.name, steps.unit) == ("train stnet (fast), fp32, batch 32", "steps/s")
+    assert steps.ratio == pytest.approx(steps.ours / steps.plain)
+    assert 0 < steps.limit_share < 1
+    assert (memory.unit, memory.ours) == ("MB", 0.0)  # a CPU has no memory of a device

@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """What a GPU makes of the networks, as a Markdown table for docs/performance.md; about five minutes on one card.
 
-Usage: .ci/gpu [--device cpu] [--compiled]   on a CPU the sizes are too small to say anything; `--compiled` adds minutes
+Usage: python .ci/gpu.py [--device cpu] [--compiled]   on a CPU the sizes are too small to say anything; `--compiled` adds minutes
 """
 
 import argparse
@@ -18,6 +17,7 @@ given = parser.parse_args()
 
 
 def figure(value: float | None) -> str:
+    """A cell of the table."""
     return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -88,7 +88,8 @@ def test_a_picture_changes_no_number_and_verify_finds_nothing(
     monkeypatch.setattr("qbench.benchmark.engine.cell.add_pictures", lambda *_: None)
     bare, folder = run(card, tmp_path)
     assert anndata.read_h5ad(folder / "predictions.h5ad").uns["spatial"]["A1"]["images"] == {}
-    assert bare.hashes == cell[0].hashes
+    of_numbers = {"exclude": {"files"}}  # the picture itself lies in one of the files
+    assert bare.hashes.model_dump(**of_numbers) == cell[0].hashes.model_dump(**of_numbers)
     assert bare.cell == cell[0].cell
     assert not verify(cell[1].parents[1]).problems
 

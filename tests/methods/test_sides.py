@@ -10,8 +10,10 @@ from qbench.datasets.cohort import Cohort, MeasuredSection
 from qbench.methods.method import FitContext, Method
 from qbench.methods.registry import parse
 
-from ..support.method_cohorts import Store, linear_cohort, sealed
+from ..support.method_cohorts import Store, sealed
+from ..support.view_cohorts import ViewStore, view_cohort
 
+SMALL = "dim=16,components=8,neighbour_heads=2,global_heads=4,fusion_heads=2"
 # With one epoch, or the penalty or the neighbours given, there is nothing that validation could select.
 UNSELECTED = (
     "mean",
@@ -27,6 +29,11 @@ UNSELECTED = (
     "histogene[epochs=1]",
     "hist2st[epochs=1]",
     "thitogene[epochs=1]",
+    "pca-ridge",
+    "mlp[epochs=1]",
+    f"triplex[epochs=1,{SMALL}]",
+    "deepspot[epochs=1]",
+    "istar[epochs=1]",
     "bleep[epochs=1]",
     "qca[epochs=1]",
 )
@@ -37,6 +44,8 @@ SCALED = (
     "histogene[epochs=1]",
     "hist2st[epochs=1]",
     "thitogene[epochs=1]",
+    "pca-ridge",
+    "mlp[epochs=1]",
     "bleep[epochs=1]",
     "qca[epochs=1]",
 )
@@ -52,7 +61,7 @@ TRAINED = (  # so fast, on spots so noisy, that neither the last epoch nor the o
 
 @pytest.fixture(scope="module")
 def train() -> Cohort:
-    return labelled(linear_cohort(0, {"A1": 30, "B1": 25}))
+    return labelled(view_cohort(0, {"A1": 30, "B1": 25}))
 
 
 def labelled(cohort: Cohort) -> Cohort:
@@ -65,7 +74,7 @@ def other(cohort: Cohort, features: float = 0.0, target: float = 0.0) -> Cohort:
     """The same sections, all their features and all their targets moved."""
 
     def moved(section: MeasuredSection) -> MeasuredSection:
-        store = Store({section.id: (section.features()[:] + features).astype(np.float32)}, {})
+        store = ViewStore(Store({section.id: (section.features()[:] + features).astype(np.float32)}, {}))
         assert section.target is not None
         return replace(section, store=store, target=section.target + np.float32(target))
 
@@ -80,7 +89,7 @@ def fitted(label: str, train: Cohort, validation: Cohort | None) -> tuple[Method
 
 @pytest.mark.parametrize("label", UNSELECTED)
 def test_what_validation_holds_moves_nothing_but_the_selection(label: str, train: Cohort) -> None:
-    validation = labelled(linear_cohort(1, {"C1": 20}))
+    validation = labelled(view_cohort(1, {"C1": 20}))
     first, _ = fitted(label, train, validation)
     second, _ = fitted(label, train, other(validation, features=50, target=3))
     state = first.state()
@@ -91,11 +100,11 @@ def test_what_validation_holds_moves_nothing_but_the_selection(label: str, train
 
 @pytest.mark.parametrize("label", SCALED)
 def test_the_scale_of_features_is_that_of_training(label: str, train: Cohort) -> None:
-    method, _ = fitted(label, train, linear_cohort(1, {"C1": 20}))
+    method, _ = fitted(label, train, view_cohort(1, {"C1": 20}))
     state = method.state()
     (mean,) = (values for name, values in state.items() if name in ("mean", "image.mean"))
     np.testing.assert_allclose(mean, train.features()[:].astype(np.float64).mean(axis=0), rtol=1e-9)
-    section = linear_cohort(2, {"D1": 20}).sections[0]
+    section = view_cohort(2, {"D1": 20}).sections[0]
     before = method.predict(sealed(section))
     shifted = other(Cohort((section,), section.genes), features=3).sections[0]
     after = method.predict(sealed(shifted))
@@ -106,8 +115,8 @@ def test_the_scale_of_features_is_that_of_training(label: str, train: Cohort) ->
 
 @pytest.mark.parametrize("label", ["ridge", "knn", *TRAINED])
 def test_what_was_kept_is_what_was_best_on_validation(label: str) -> None:
-    train = linear_cohort(0, {"A1": 30, "B1": 25}, noise=1.5)
-    validation = linear_cohort(1, {"C1": 20, "E1": 15}, noise=1.5)
+    train = view_cohort(0, {"A1": 30, "B1": 25}, noise=1.5)
+    validation = view_cohort(1, {"C1": 20, "E1": 15}, noise=1.5)
     method, context = fitted(label, train, validation)
     figures = [epoch["validation_mse"] for epoch in context.history]
     predicted = np.concatenate([method.predict(sealed(section)) for section in validation.sections])

@@ -157,6 +157,17 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
                     left.unlink(missing_ok=True)
 
 
+def disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error: libraries tell it as errors of their own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        if "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def flush(path: Path, inside: bool = True) -> None:
     """Make sure that a file, or a folder with all below it, has reached the disk; `inside` False: the names alone."""
     for each in [*(path.rglob("*") if inside and path.is_dir() else ()), path]:

@@ -28,6 +28,13 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Kills, damage and hostile inputs: nox -s faults -- --kills 200 --inputs 1000 --faults-seed 1."""
+    install(session)
+    session.run("pytest", "tests/faults", "-m", "slow", "-s", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff's lint and format, without changing a file."""
     session.install("ruff")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, short
 from ..text_files import read_rows
 
 
@@ -73,5 +73,5 @@ def number(path: Path, row: int, column: str, text: str) -> float:
         return float("nan") if text in ("NA", "") else float(text)
     except ValueError:
         raise DataError(
-            f"{path}, row {row}, column '{column}': expected a number, found '{text[:40]}'; correct it."
+            f"{path}, row {row}, column '{column}': expected a number, found {short(text)}; correct it."
         ) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import re
 import shutil
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 
 from ...datasets.hashing import plain_sha256
 from ...datasets.target import integer_counts
-from ...errors import QbenchError
-from ...files import written_folder
+from ...errors import QbenchError, reason
+from ...files import disk_full, written_folder
 from ...leaderboard.record import Failure, Record
 from ...methods.method import Method
 from .pictures import spatial_entry
@@ -82,16 +81,22 @@ def write_cell(
             files = hash_files(temporary)
             record = record.model_copy(update={"hashes": record.hashes.model_copy(update={"files": files})})
             (temporary / RECORD).write_text(record.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise unwritable(folder, error) from error
     return record
 
 
-def unwritable(folder: Path, error: OSError) -> QbenchError:
-    """One sentence for a save that failed; a failed save is never a warning."""
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+def unwritable(folder: Path, error: OSError | RuntimeError) -> QbenchError:
+    """One sentence for a save that failed; a failed save is never a warning.
+
+    Raises:
+        RuntimeError: one that no full disk is behind, which is a defect of who writes.
+    """
+    full = disk_full(error)
+    if isinstance(error, RuntimeError) and not full:
+        raise error
     found = QbenchError(
-        f"Could not save {folder}: {'the disk is full' if full else (error.strerror or str(error))}; "
+        f"Could not save {folder}: {'the disk is full' if full else getattr(error, 'strerror', None) or reason(error)}; "
         + (
             "free some space and run the same command again, finished cells are kept."
             if full

@@ -193,7 +193,7 @@ def write_model(to: Path, record: FitRecord, method: Method) -> None:
             record = record.model_copy(update={"files": files})
             record = record.model_copy(update={"sha256": record.digest()})
             write_text(temporary / FIT, record.model_dump_json(indent=1))
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise unwritable(to, error) from error
 
 

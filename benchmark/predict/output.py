@@ -88,7 +88,7 @@ def write_output(
             _h5ad(temporary, table) if form == "h5ad" else _store(temporary, table, small, diameter) as group,
         ):
             clipped = _fill(group, parts, points, record)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise unwritable(output, error) from error
     parts.remove()
     return clipped

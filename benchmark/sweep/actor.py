@@ -10,9 +10,10 @@ from typing import Any
 
 from ray import tune
 
+from ...files import disk_full
 from ...methods.selection import to_minimise
 from ..engine.ray_session import adopt
-from .trial import TrialTask, disk_full, ended_as, run_apart
+from .trial import TrialTask, ended_as, run_apart
 from .trial_files import append_history, read_history, read_result, write_history, write_result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 import traceback
@@ -14,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ...errors import MethodError, QbenchError
+from ...files import disk_full
 from ...methods.machine import resolve_device
 from ...methods.method import FitContext
 from ...methods.selection import to_minimise, validation_scores
@@ -105,17 +105,6 @@ def _trial(task_json: str, send: Send) -> None:
                 "again, it goes on from here."
             )
         send(kind, {"message": message, "exit_code": code, "traceback": traceback.format_exc()})
-
-
-def disk_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return True
-        if "No space left on device" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _train(task: TrialTask, send: Send) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, short
 from ...names import UNNAMED
 from ...text_files import read_rows, read_text
 from ..cache import ArrayCache
@@ -85,7 +85,8 @@ def read_spots(path: Path) -> dict[str, tuple[float, float, float, float]]:
             raise DataError(f"{path}, row {number}: expected {len(columns)} cells, found {len(row)}; correct it.")
         cells = dict(zip(columns, row, strict=True))
         if cells["spot"] in spots:
-            raise DataError(f"{path}, row {number}: spot {cells['spot']} must appear once; remove the duplicate.")
+            name = short(cells["spot"]).strip("'")
+            raise DataError(f"{path}, row {number}: spot {name} must appear once; remove the duplicate.")
         x, y, a, b = (_number(cells.get(name), path, number, name) for name in _COLUMNS)
         spots[cells["spot"]] = (x, y, a, b)
     if not spots:
@@ -99,11 +100,16 @@ def _named(columns: list[str], width: int, path: Path) -> list[str]:
     if named and named[0] == "":
         named = ["spot", *named[1:]]
     if not {"spot", "x", "y"} <= set(named):
-        raise DataError(f"Expected columns spot, x and y in {path}, found {', '.join(columns) or 'none'}; rename them.")
+        raise DataError(f"Expected columns spot, x and y in {path}, found {_some(columns)}; rename them.")
     one = {"array_x", "array_y"} & set(named)
     if len(one) == 1:
         raise DataError(f"Expected columns array_x and array_y in {path}, found only {one.pop()}; add the other.")
     return named
+
+
+def _some(columns: list[str]) -> str:
+    """Names of columns on one line, a few of them."""
+    return ", ".join(short(name).strip("'") for name in columns[:8]) or "none"
 
 
 def _number(text: str | None, path: Path, row: int, column: str) -> float:
@@ -112,7 +118,7 @@ def _number(text: str | None, path: Path, row: int, column: str) -> float:
     except ValueError:
         remedy = "write decimals with a point" if "," in str(text) else "correct it"
         raise DataError(
-            f"{path}, row {row}, column '{column}': expected a number, found '{str(text)[:40]}'; {remedy}."
+            f"{path}, row {row}, column '{column}': expected a number, found {short(text)}; {remedy}."
         ) from None
 
 

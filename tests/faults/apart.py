@@ -1,0 +1,53 @@
+"""A call in a process with bounds on time and memory, and what became of it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from qbench.errors import QbenchError
+
+SECONDS = 30.0
+MEMORY = 3 << 29  # bytes, beyond what the process has
+
+
+def outcome(call: Callable[[], str], log: Path) -> str:
+    """ "accepted", "changed" (another answer than "" ), "refused" (one sentence), or what went wrong."""
+    child = os.fork()
+    if child == 0:
+        os._exit(_child(call, log))
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            if os.WIFSIGNALED(status):
+                return f"crashed ({signal.Signals(os.WTERMSIG(status)).name})"
+            return {0: "accepted", 1: "changed", 2: "refused", 3: "several lines"}.get(
+                os.WEXITSTATUS(status), "traceback"
+            )
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return f"hung ({SECONDS:.0f} s)"
+
+
+def _child(call: Callable[[], str], log: Path) -> int:
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    with open("/proc/self/statm", encoding="ascii") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    try:
+        return int(call() != "")
+    except QbenchError as error:
+        print(error, flush=True)
+        return 2 if len(str(error).splitlines()) == 1 and len(str(error)) < 3000 else 3
+    except BaseException:  # noqa: BLE001 - what became of it is the answer
+        traceback.print_exc()
+        return 4

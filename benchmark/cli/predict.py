@@ -27,7 +27,11 @@ def predict(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .h5ad, or the folder of the store, to write.")],
     form: Annotated[
-        Literal["h5ad", "zarr"], typer.Option("--format", help="h5ad (AnnData) or zarr (a SpatialData store).")
+        Literal["h5ad", "zarr", "ome-tiff"],
+        typer.Option(
+            "--format",
+            help="h5ad (AnnData), zarr (a SpatialData store) or, with --resolution, ome-tiff (a channel each gene of --maps, else all).",
+        ),
     ] = "h5ad",
     grid: Annotated[str | None, typer.Option("--grid", help="Distance of points: 200um or 290px.")] = None,
     spots: Annotated[
@@ -73,8 +77,9 @@ def predict(
             bars,
             form,
             resolution,
+            genes,
         )
-    written = write_maps(output, genes) if genes else []
+    written = write_maps(output, genes) if genes and form != "ome-tiff" else []
     if not quiet:
         for note in done.notes:
             typer.echo(note)

@@ -22,7 +22,7 @@ from .parts import Parts
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Form = Literal["h5ad", "zarr"]
+Form = Literal["h5ad", "zarr", "ome-tiff"]  # the last of `raster`
 TABLE = "tables/predictions"  # of a store
 SLIDE, SPOTS = "slide", "spots"  # a store's picture and its shapes; the slide names the entry of uns["spatial"], too
 _BLOCK = 256  # points that are written at once, and a chunk of the file
@@ -34,6 +34,12 @@ def check_output(output: Path, form: Form) -> None:
     Raises:
         ConfigurationError: a name that belongs to the other form, other files in the way, or no spatialdata.
     """
+    if form == "ome-tiff":
+        if output.suffix not in (".tif", ".tiff"):
+            raise ConfigurationError(
+                f"Expected a file such as {output.stem}.ome.tif as --output with --format ome-tiff, found {output}."
+            )
+        return
     if form == "h5ad":
         if output.suffix == ".zarr":
             raise ConfigurationError(f"Expected an .h5ad as --output, found {output}; add --format zarr for a store.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from .grid import Points, grid_points, listed_points, parse_length
 from .model import FittedModel, load_model
 from .output import Form, check_output, describe, write_output
 from .parts import Parts
+from .raster import write_raster
 from .window_store import WindowStore
 
 Progress = Callable[[str, int, int], None]
@@ -50,6 +51,7 @@ def predict_slide(
     progress: Progress | None = None,
     form: Form = "h5ad",
     resolution: str | None = None,
+    genes: Sequence[str] = (),
 ) -> Predicted:
     """Predict the genes of a model's panel over an image and write them to `output`, an `.h5ad` or a SpatialData store.
 
@@ -69,6 +71,7 @@ def predict_slide(
         progress: called with (what, done, total).
         form: "h5ad" or "zarr", or "ome-tiff" with `resolution`.
         resolution: distance of the points of a map finer than spots, "8um" or "12px", of methods that give one.
+        genes: channels of an OME-TIFF; the whole panel if empty.
 
     Raises:
         ConfigurationError: none or several of grid, spots and resolution, a method that gives no finer map, an unknown scale,
@@ -80,6 +83,8 @@ def predict_slide(
         raise ConfigurationError(
             "Say where to predict: give either --grid, for example 200um, or --spots CSV, or --resolution 8um."
         )
+    if form == "ome-tiff" and resolution is None:
+        raise ConfigurationError("--format ome-tiff is of maps: give --resolution, for example 8um, or leave it out.")
     check_output(output, form)
     fitted = load_model(model, weights or {}, device, runtime)
     if resolution is not None:
@@ -113,6 +118,10 @@ def predict_slide(
         WindowStore(fitted, opened, window) if resolution is None else FineStore(fitted, opened, window, points.step)
     )
     resumed = _predict_windows(fitted, store, points, parts, progress)
+    if form == "ome-tiff":
+        panel = fitted.record.panel.genes
+        write_raster(output, parts, points, opened.size, panel, genes or panel, scale)
+        return Predicted(len(points), resumed, [*notes, *opened.notes])
     about = describe(fitted.record, fitted.record.patch, scale, image.name, fitted.hash)
     clipped = write_output(output, form, parts, points, fitted.record, small, about, window)
     if clipped:

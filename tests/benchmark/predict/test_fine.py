@@ -7,8 +7,9 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
-from qbench.benchmark.predict import fine_store
+from qbench.benchmark.predict import fine_store, raster
 from qbench.benchmark.predict.fine_store import FineStore, lattice
 from qbench.benchmark.predict.fit import fit_model
 from qbench.benchmark.predict.model import load_model
@@ -90,6 +91,33 @@ def test_a_map_finer_than_spots(data: Path, model: Path, tmp_path: Path) -> None
     np.testing.assert_allclose((xy - 16) / 32, np.rint((xy - 16) / 32), atol=1e-9)
     assert np.isfinite(table.X).all()
     assert table.X.std(axis=0).max() > 0
+
+
+def test_an_ome_tiff_holds_the_same_map(
+    data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, out = data.parent / "S1.png", tmp_path / "fine.h5ad"
+    predict_slide(model, image, out, resolution="40um", microns_per_pixel=SCALE)
+    table = anndata.read_h5ad(out)
+    monkeypatch.setattr(raster, "HELD", 1)  # a channel at a time
+    genes, picture = ("COL1A1", "ERBB2"), tmp_path / "fine.ome.tif"
+    asked = {"resolution": "40um", "microns_per_pixel": SCALE, "form": "ome-tiff"}
+    predict_slide(model, image, picture, genes=genes, **asked)
+    with tifffile.TiffFile(picture) as file:
+        (series,) = file.series
+        values, about = series.asarray(), tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert values.shape == (2, 7, 9)
+    assert [channel["Name"] for channel in about["Channel"]] == list(genes)
+    assert about["PhysicalSizeX"] == pytest.approx(40)
+    column, row = np.rint(table.obsm["spatial"] / 80 - 0.5).astype(int).T
+    np.testing.assert_array_equal(values[:, row, column], table[:, list(genes)].X.T)
+    assert np.isfinite(values).sum() == 2 * table.n_obs
+    predict_slide(model, image, tmp_path / "all.ome.tif", **asked)
+    assert tifffile.imread(tmp_path / "all.ome.tif").shape[0] == table.n_vars
+    with pytest.raises(ConfigurationError, match="--format ome-tiff is of maps"):
+        predict_slide(model, image, picture, grid="60um", form="ome-tiff", microns_per_pixel=SCALE)
+    with pytest.raises(ConfigurationError, match=r"Expected a file such as o\.ome\.tif"):
+        predict_slide(model, image, tmp_path / "o.h5ad", **asked)
 
 
 def test_what_cannot_be_is_one_sentence(data: Path, model: Path, tmp_path: Path) -> None:

@@ -70,18 +70,13 @@ def run(out: Path, device: str, *arguments: str) -> tuple[list[Record], float]:
 def test_a_sweep_of_cells_shares_the_gpu(device: str, tmp_path: Path, record_property: Note) -> None:
     run(tmp_path / "first", device, "-m", "ridge", "--sections", "A1,B1")  # makes demo and features
     methods = ("-m", "qca,bleep,stnet", "--sections", "A1,B1")
-    alone, seconds = run(tmp_path / "alone", device, *methods)
+    alone, seconds = run(tmp_path / "alone", device, *methods, "--workers", "1")  # with the threads of the other run
+    together, shared = run(tmp_path / "together", device, *methods, "--workers", "4")
     if device == "cuda":
         assert all(record.device == "cuda" and record.environment.gpu for record in alone)
         peaks = [record.peak_device_memory_mb for record in alone]
         assert min(peaks) > 0
         record_property("gpu", f"| device memory in {len(peaks)} records | {min(peaks):.0f} to {max(peaks):.0f} MB |")
-    if importlib.util.find_spec("ray") is None:
-        record_property(
-            "gpu", f"| {len(alone)} cells of the demo | one after another {seconds:.0f} s; ray is not here |"
-        )
-        pytest.skip("ray is not installed")
-    together, shared = run(tmp_path / "together", device, *methods, "--workers", "4")
     record_property(
         "gpu", f"| {len(alone)} cells of the demo | one after another {seconds:.0f} s, four at a time {shared:.0f} s |"
     )

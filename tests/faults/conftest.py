@@ -9,20 +9,20 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
-    group.addoption("--kills", type=int, help="how many commands are killed (4)")
-    group.addoption("--inputs", type=int, help="how many damaged inputs are tried (60)")
+    group.addoption("--kills", type=int, help="how many commands are killed (2)")
+    group.addoption("--inputs", type=int, help="how many damaged inputs are tried (45)")
     group.addoption("--faults-seed", type=int, help="of what is tried (0)")
     group.addoption("--keep", type=Path, help="a folder for inputs that got through")
 
 
 @pytest.fixture
 def kills(request: pytest.FixtureRequest) -> int:
-    return request.config.getoption("--kills", None) or 4
+    return request.config.getoption("--kills", None) or 2
 
 
 @pytest.fixture
 def inputs(request: pytest.FixtureRequest) -> int:
-    return request.config.getoption("--inputs", None) or 60
+    return request.config.getoption("--inputs", None) or 45
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ from qbench.benchmark.engine import runs_folder
 from qbench.benchmark.engine.plan import make_plan
 from qbench.benchmark.engine.reporter import Quiet
 from qbench.benchmark.engine.run import execute
+from qbench.benchmark.engine.verify import verify
 from qbench.benchmark.external.export import export_protocol
 from qbench.benchmark.settings import RunSettings
+from qbench.datasets.folds import BOARD
 from qbench.errors import ConfigurationError, IntegrityError
 from qbench.leaderboard.record import read_record
 from qbench.methods import machine
@@ -58,12 +60,28 @@ def test_bad_input_is_one_sentence(data: Path, changes: dict, words: str) -> Non
         make_plan(options(data, **changes))
 
 
-def test_a_leaky_protocol_needs_to_be_allowed(data: Path) -> None:
-    with pytest.raises(IntegrityError, match="--allow-leaky"):
-        make_plan(options(data, protocol="section"))
-    plan = make_plan(options(data, protocol="section", allow_leaky=True))
+@pytest.mark.parametrize("protocol", ["section", "spots-held-out"])
+def test_a_leaky_protocol_needs_to_be_allowed(data: Path, protocol: str) -> None:
+    with pytest.raises(IntegrityError, match="--allow-leaky") as caught:
+        make_plan(options(data, protocol=protocol))
+    assert caught.value.exit_code == 3
+    plan = make_plan(options(data, protocol=protocol, allow_leaky=True))
     assert len(plan.cells) == 5
     assert all(cell.task.leaky for cell in plan.cells)
+
+
+def test_a_run_with_spots_held_out_scores_the_held_spots_and_verifies(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    asked = options(data, methods=("mean",), protocol="spots-held-out", allow_leaky=True, out=out)
+    execute(make_plan(asked), Quiet(Console(stderr=True)))
+    records = [read_record(path) for path in sorted(out.glob("*/*/record.json"))]
+    assert len(records) == 5
+    for record in records:
+        held = record.identity["fold"]
+        (section,) = held["test"]
+        assert [held[side][section]["portion"] for side in ("train", "validation", "test")] == list(BOARD)
+        assert record.scores[section]["n_spots"] == held["test"][section]["spots"] == 12
+    assert not verify(out).problems
 
 
 def test_a_protocol_file_that_puts_a_section_on_two_sides_is_stopped(data: Path, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def examine(data_dir: Path | None, encoder: str | None) -> list[Finding]:
         _memory,
         _openvino,
         lambda: _encoder(encoder),
+        _token,
         _cache,
         _shadow,
         _ray,
@@ -140,6 +141,27 @@ def _encoder(name: str | None) -> Finding:
     except QbenchError as error:
         return Finding(f"encoder {name}", "FAIL", str(error))
     return Finding(f"encoder {name}", "PASS", f"weights sha256 {spec.sha256[:12]}, {spec.runtime} {spec.dtype}")
+
+
+def _token() -> Finding:
+    """Whether the hub knows the user; the token itself is shown nowhere, nor what the hub's client says of it."""
+    from huggingface_hub import HfApi, constants, errors, get_token
+
+    token = get_token()
+    if token is None:
+        return Finding("hub token", "PASS", "none; only encoders that need a token (qbench list encoders) ask for one")
+    try:
+        HfApi(endpoint=constants.ENDPOINT).whoami(token)
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            fix = "make a new one on the hub's page of settings, then 'hf auth login' or set HF_TOKEN"
+            return Finding("hub token", "WARN", f"present, but {constants.ENDPOINT} does not accept it", fix)
+        return Finding("hub token", "WARN", f"present; {constants.ENDPOINT} answered {status} when it was tried")
+    except Exception as error:  # noqa: BLE001 - no network, in the words of whichever HTTP library the client uses
+        reached = f"present, not tried: {constants.ENDPOINT} cannot be reached ({type(error).__name__})"
+        return Finding("hub token", "PASS", reached)
+    return Finding("hub token", "PASS", f"present, accepted by {constants.ENDPOINT}")
 
 
 def _cache() -> Finding:

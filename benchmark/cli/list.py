@@ -69,7 +69,7 @@ def _rows(kind: str) -> list[dict[str, Any]]:
         except QbenchError as error:
             told = {**dict.fromkeys(columns, "?"), "what": f"broken: {error}"}
         rows.append({"name": name, **told, "origin": told.get("origin", registry.origin(name))})
-    return rows
+    return sorted(rows, key=lambda row: row.get("group", ""))
 
 
 def _refused(kinds: Iterable[str]) -> list[str]:
@@ -102,9 +102,9 @@ def _encoders() -> Telling:
 
     def tell(name: str) -> dict[str, Any]:
         card = registry.card(name)
-        return {"what": card.title, "licence": card.licence}
+        return {"group": card.access, "what": card.title, "licence": card.licence}
 
-    return registry.ENCODERS, tell, ("what", "licence")
+    return registry.ENCODERS, tell, ("group", "what", "licence")
 
 
 def _metrics() -> Telling:

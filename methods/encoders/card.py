@@ -77,6 +77,11 @@ class EncoderCard(BaseModel):
     inferred: tuple[str, ...] = ()
     notes: str = ""
 
+    @property
+    def access(self) -> str:
+        """The group with what stands between a user and the weights: "pathology, needs a token"."""
+        return self.group + {True: ", needs a token", None: ", may need a token", False: ""}[self.gated]
+
     def suits(self, microns_per_pixel: float) -> bool:
         """Whether patches of this scale are what the encoder is recommended for; true where nothing is recommended."""
         if self.microns_per_pixel is None:

@@ -64,6 +64,7 @@ def test_an_encoder_of_another_package(bring: Bring, tmp_path: Path) -> None:
     bring("qbench.encoders", "theirs", card)
     assert listed("encoders")["theirs"] == {
         "name": "theirs",
+        "group": "general",
         "what": "Theirs",
         "licence": "MIT",
         "origin": "their-package",

@@ -27,9 +27,12 @@ class AttentionPool(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Float (b, n, width) -> (b, d)."""
-        keys = self.ln_k(tokens)
-        query = self.ln_q(self.query).expand(len(tokens), -1, -1)
-        return torch.as_tensor(self.attn(query, keys, keys, need_weights=False)[0][:, 0])
+        # With the module's weights but not its forward, which OpenVINO traces for one batch size alone.
+        attn, keys = self.attn, self.ln_k(tokens)
+        q_bias, k_bias, v_bias = attn.in_proj_bias.chunk(3)
+        query = F.linear(self.ln_q(self.query)[None], attn.q_proj_weight, q_bias)
+        k, v = F.linear(keys, attn.k_proj_weight, k_bias), F.linear(keys, attn.v_proj_weight, v_bias)
+        return F.linear(_attended(query, k, v), attn.out_proj.weight, attn.out_proj.bias)
 
 
 class AttentionPool15(nn.Module):
@@ -46,11 +49,8 @@ class AttentionPool15(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Float (b, n, width) -> (b, d)."""
-        query = self.to_q(self.ln_q(self.query)).expand(len(tokens), -1, -1)
-        keys, values = self.to_kv(self.ln_k(tokens)).chunk(2, dim=-1)
-        q, k, v = (x.unflatten(-1, (_HEADS, -1)).transpose(1, 2) for x in (query, keys, values))
-        pooled = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        return torch.as_tensor(self.to_out(pooled)[:, 0])
+        k, v = self.to_kv(self.ln_k(tokens)).chunk(2, dim=-1)
+        return F.linear(_attended(self.to_q(self.ln_q(self.query)[None]), k, v), self.to_out.weight)
 
 
 class ConchHead(nn.Module):
@@ -64,7 +64,16 @@ class ConchHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Float (b, n, width) -> (b, d)."""
-        return torch.as_tensor(self.ln_contrast(self.attn_pool_contrast(tokens)))
+        pooled: Tensor = self.ln_contrast(self.attn_pool_contrast(tokens))
+        return pooled
+
+
+def _attended(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of one query (1, 1, d) over keys and values (b, n, d), in heads: float (b, d)."""
+    q, k, v = (x.unflatten(-1, (_HEADS, x.shape[-1] // _HEADS)).transpose(1, 2) for x in (query, keys, values))
+    weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1), dim=-1)
+    pooled: Tensor = (weights @ v).flatten(1)
+    return pooled
 
 
 def from_coca(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -35,10 +35,12 @@ class Embedding(nn.Module):
         if self.resize is not None:
             x = self.resize(x)
         if self.tokens in ("pooled", "head"):
-            return torch.as_tensor(self.trunk(x))
+            features: Tensor = self.trunk(x)
+            return features
         tokens = self.trunk.forward_features(x)  # type: ignore[operator]
         if self.head is not None:
-            return torch.as_tensor(self.head(tokens))
+            pooled: Tensor = self.head(tokens)
+            return pooled
         return pool(tokens, self.tokens, int(self.trunk.num_prefix_tokens))  # type: ignore[arg-type]
 
 

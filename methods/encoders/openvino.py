@@ -40,7 +40,7 @@ class OpenVino:
                     warnings.simplefilter("ignore")  # torch's about the tracing that OpenVINO does
                     graph = ov.convert_model(part, example_input=example, input=[_BATCH, *example.shape[1:]])
                     example = part(example)
-            except (RuntimeError, ov.frontend.frontend.OpConversionFailure) as error:
+            except (RuntimeError, ov.frontend.OpConversionFailure) as error:
                 raise MethodError(
                     f"OpenVINO cannot convert encoder '{spec.name}' ({str(error).strip().splitlines()[0]}); use --runtime eager."
                 ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import re
 import shutil
@@ -21,7 +22,7 @@ from filelock import FileLock, Timeout
 from ..errors import DataError
 from ..files import remove_folder, written_folder
 from .cache_root import default_root
-from .entry import HEADER, Damaged, Entry, EntryWriter, check_entry, open_entry, seal_entry
+from .entry import HEADER, Damaged, Entry, EntryWriter, OtherLayout, check_entry, open_entry, seal_entry
 
 _log = logging.getLogger("qbench")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -47,6 +48,11 @@ class Collected:
     entries: tuple[EntryInfo, ...]
     leftovers: int
     size: int
+
+
+@functools.cache  # a new version of qbench finds every entry so: said once a process
+def _note_layout(root: Path, found: str) -> None:
+    _log.warning("Entries of an older cache in %s (%s) are rebuilt as they are needed.", root, found)
 
 
 class ArrayCache:
@@ -126,6 +132,10 @@ class ArrayCache:
         try:
             return open_entry(folder, folder.parent.name, folder.name, checked)
         except FileNotFoundError:
+            return None
+        except OtherLayout as other:
+            if warn:
+                _note_layout(self.root, str(other))
             return None
         except Damaged as damage:
             if warn:

@@ -28,6 +28,10 @@ class Damaged(Exception):
     """Why an entry cannot be used."""
 
 
+class OtherLayout(Damaged):
+    """An entry that another version of qbench wrote: whole, as far as one can tell, and of no use."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """An opened entry. `arrays` are read-only (the large ones memory-mapped), `folder` holds the entry's files."""
@@ -125,7 +129,7 @@ def check_entry(folder: Path, kind: str, key: str, contents: bool) -> dict[str, 
 
     Raises:
         FileNotFoundError: there is no such entry.
-        Damaged: it was not written by this version for this key, or a file changed since.
+        Damaged: it was not written for this key, or a file changed since. OtherLayout: by another version of qbench.
     """
     try:
         text = (folder / HEADER).read_bytes()
@@ -140,8 +144,10 @@ def check_entry(folder: Path, kind: str, key: str, contents: bool) -> dict[str, 
         files = {name: (known["size"], known["mtime_ns"], known["sha256"]) for name, known in header["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged("its header cannot be read") from error
-    if found != (VERSION, kind, key):
-        raise Damaged(f"it was written as {found[1]}/{found[2]} in layout {found[0]}, expected layout {VERSION}")
+    if found[1:] != (kind, key):
+        raise Damaged(f"it was written as {found[1]}/{found[2]}")
+    if found[0] != VERSION:
+        raise OtherLayout(f"layout {found[0]}, expected layout {VERSION}")
     if not sealed:
         raise Damaged("its header is not the one that was written (sha256 differs)")
     for name, (size, mtime_ns, sha256) in files.items():

@@ -19,7 +19,7 @@ import pytest
 from qbench.datasets import checksums
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.cache_root import default_root
-from qbench.datasets.entry import HEADER, EntryWriter
+from qbench.datasets.entry import HEADER, VERSION, EntryWriter
 from qbench.errors import DataError
 
 VALUES = np.arange(200_000, dtype=np.int32).reshape(1000, 200)
@@ -109,7 +109,7 @@ def _list(folder: Path) -> None:
     (folder / HEADER).write_text("[]")
 
 
-@pytest.mark.parametrize("damage", [_truncate, _lose, _alter, _scramble, _behead, _age, _list])
+@pytest.mark.parametrize("damage", [_truncate, _lose, _alter, _scramble, _behead, _list])
 def test_a_damaged_entry_is_built_anew_and_said_so(tmp_path: Path, caplog: pytest.LogCaptureFixture, damage) -> None:
     cache = ArrayCache(tmp_path)
     damage(cache.get("kind", "key", fill).folder)
@@ -118,6 +118,21 @@ def test_a_damaged_entry_is_built_anew_and_said_so(tmp_path: Path, caplog: pytes
     np.testing.assert_array_equal(entry.arrays["values"], VALUES)
     assert "Cache entry kind/key is rebuilt" in caplog.text
     assert cache.get("kind", "key", never)
+
+
+def test_entries_of_another_layout_are_built_anew_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = ArrayCache(tmp_path)
+    for key in ("first", "second"):
+        _age(cache.get("kind", key, fill).folder)
+    with caplog.at_level(logging.WARNING, "qbench"):
+        for key in ("first", "second"):
+            np.testing.assert_array_equal(cache.get("kind", key, fill).arrays["values"], VALUES)
+    assert [record.message for record in caplog.records] == [
+        f"Entries of an older cache in {tmp_path} (layout 0, expected layout {VERSION}) are rebuilt as they are needed."
+    ]
+    assert cache.get("kind", "first", never)
 
 
 def test_another_keys_entry_is_not_believed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

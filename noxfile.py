@@ -31,7 +31,7 @@ def slow(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Kills, damage and hostile inputs: nox -s faults -- --kills 200 --inputs 1000 --faults-seed 1."""
     install(session)
-    session.run("pytest", "tests/faults", "-m", "slow", "-s", *session.posargs)
+    session.run("pytest", "tests/faults", "-m", "slow", "-s", "-n", "0", *session.posargs)
 
 
 @nox.session
@@ -63,7 +63,7 @@ def gpu(session: nox.Session) -> None:
     """The tests on a GPU, and what it makes of the networks as a table for docs/performance.md: ten minutes on one card."""
     root = install(session)
     session.chdir(session.create_tmp())
-    session.run("pytest", "-m", "gpu", "-c", f"{root}/pyproject.toml", f"{root}/tests/gpu")
+    session.run("pytest", "-n", "0", "-m", "gpu", "-c", f"{root}/pyproject.toml", f"{root}/tests/gpu")
     session.run("python", "-P", f"{root}/.ci/gpu.py", *session.posargs)
 
 

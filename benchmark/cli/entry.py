@@ -86,6 +86,12 @@ def main() -> None:
         app()
     except Stopped as stopped:
         _end(stopped.number)
+    except SystemError as error:
+        if not isinstance(error.__cause__, Stopped):
+            raise
+        _end(
+            error.__cause__.number
+        )  # a signal that came while C code was running (Ray's, say), which wraps what it raises
     except QbenchError as error:
         _say(str(error))
         sys.exit(error.exit_code)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from qbench.benchmark.cli import entry
 
 START = [sys.executable, "-P", "-c", "from qbench.benchmark.cli.start import main; main()"]
 
@@ -37,6 +38,22 @@ def test_a_signal_is_one_line_and_leaves_no_process(tmp_path: Path, number: sign
         assert process.returncode in (0, -number)
     with pytest.raises(ProcessLookupError):
         _wait_for_group(process.pid)
+
+
+def test_a_signal_while_c_code_waits_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def app() -> None:
+        raise SystemError("<cyfunction wait> returned a result with an exception set") from entry.Stopped(
+            signal.SIGTERM
+        )
+
+    monkeypatch.setattr(entry, "app", app)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as stop:
+        entry.main()
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err.startswith("Stopped by SIGTERM; what is done is kept")
 
 
 def _wait_for_group(group: int) -> None:

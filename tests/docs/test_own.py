@@ -85,7 +85,14 @@ def test_commands_run_as_they_stand(folder: Path, page: str) -> None:
     made = {
         "own-data": ["mine.yaml", "runs"],
         "own-method": ["splits/folds.csv", "runs"],
-        "predict": ["model/fit.json", "slide.h5ad", "slide.zarr/zarr.json", "slide-ERBB2.png"],
+        "predict": [
+            "model/fit.json",
+            "slide.h5ad",
+            "slide.zarr/zarr.json",
+            "slide-ERBB2.png",
+            "slide-8um-ERBB2.png",
+            "slide-8um.ome.tif",
+        ],
         "protocols": ["splits/panels.csv", "runs"],
     }
     for name in made[page]:

@@ -87,7 +87,14 @@ def explore(check: Callable[[Any], None], values: Any, most: int, seed: int) -> 
     hypothesis.seed(seed)(run)()
 
 
-SCALARS = some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=20) | some.dates()
+SCALARS = (
+    some.none()
+    | some.booleans()
+    | some.integers()
+    | some.floats(allow_subnormal=False)
+    | some.text(max_size=20)
+    | some.dates()
+)
 KEYS = some.sampled_from(["methods", "dataset", "seeds", "max-epochs", "out", "workers", "target"]) | some.text(
     max_size=8
 )

@@ -7,15 +7,22 @@ components are found once, on training spots alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ..datasets.cohort import RowView
 from .scaling import Scaling, chunks
 
 ROWS = 128  # spots whose views are read at once
+Components = Annotated[
+    int,
+    Field(
+        ge=0, le=65_536, description="Principal components of the frozen features that are read; 0 reads the features."
+    ),
+]
 
 
 @dataclass(frozen=True)

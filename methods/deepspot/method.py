@@ -13,7 +13,7 @@ from typing_extensions import override
 from ...datasets.cohort import Cohort, SealedSection
 from ...datasets.views import Views
 from ..method import FitContext, Inputs, Method
-from ..reduced import Reduced
+from ..reduced import Components, Reduced
 from ..selection import validation_scores
 from ..training import TrainingParameters
 
@@ -31,12 +31,7 @@ DIAGONAL = 1.5  # pitches; a diagonal neighbour lies 1.41 away, on a hexagonal a
 class DeepSpotParameters(TrainingParameters):
     """Values and their sources stand in configs/methods/deepspot.yaml; the defaults are those of a direct call."""
 
-    components: int = Field(
-        128,
-        ge=0,
-        le=65_536,
-        description="Principal components of the frozen features that are read; 0 reads the features.",
-    )
+    components: Components = 128
     parts: int = Field(3, ge=2, le=15, description="Parts along an edge that a spot's patch is cut into.")
     width: int = Field(128, ge=8, le=8192, description="Width of phi.")
     copies: int = Field(10, ge=1, le=100, description="Copies of phi and of rho.")

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from ..reduced import Components
 from ..training import TrainingParameters
 
 
@@ -17,12 +18,7 @@ class TriplexParameters(TrainingParameters):
         description="What the target branch reads: one frozen feature vector, or 49 places of a tuned backbone.",
     )
     backbone: str = Field("resnet18", description="The network that image_encoder=finetune trains.")
-    components: int = Field(
-        128,
-        ge=0,
-        le=65_536,
-        description="Principal components of the frozen features that are read; 0 reads the features.",
-    )
+    components: Components = 128
     grid: int = Field(5, ge=3, le=15, description="Views along an edge around a spot; odd.")
     dim: int = Field(96, ge=8, le=8192, description="Width of all tokens.")
     neighbour_depth: int = Field(1, ge=1, le=64, description="Blocks over the views around a spot.")

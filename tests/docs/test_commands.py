@@ -19,9 +19,10 @@ import tifffile
 import typer
 from qbench.benchmark.cli.entry import app
 
-from ..benchmark.predict.test_slide import stained, write_image_of
+from ..benchmark.predict.test_slide import write_image_of
 from ..support.datasets_sections import counts, grid, write_h5ad
 from ..support.places import ROOT
+from ..support.slide_images import stained
 from ..support.tiny_her2st import make as make_tiny
 from .test_own import MINE
 

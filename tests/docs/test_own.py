@@ -18,10 +18,11 @@ import tifffile
 from qbench.datasets.protocol import ProtocolFile
 from qbench.datasets.registry import DatasetCard
 
-from ..benchmark.predict.test_slide import stained, write_image_of
+from ..benchmark.predict.test_slide import write_image_of
 from ..methods.test_convert import genes_file, histogene_checkpoint
 from ..support.datasets_sections import counts, grid, write_h5ad
 from ..support.places import ROOT
+from ..support.slide_images import stained
 
 DOCS = ROOT / "docs"
 MINE = ("own-data", "own-method", "predict", "protocols")

@@ -8,6 +8,10 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from .datasets_sections import counts, grid, write_card, write_h5ad
+
+SCALE = 0.5
+
 
 def stained(width: int, height: int, seed: int = 0) -> np.ndarray:
     """Pink tissue of varying density in the middle half, glass around it."""
@@ -28,3 +32,15 @@ def tiled(path: Path, pixels: np.ndarray, scale: float | None) -> Path:
         file.write(pixels, tile=(128, 128), photometric="rgb", subifds=1, compression="deflate", **resolution)
         file.write(pixels[::2, ::2], tile=(128, 128), photometric="rgb", subfiletype=1, compression="deflate")
     return path
+
+
+def stained_dataset(folder: Path, patients: int) -> Path:
+    """The card of a dataset of patients with one section each, twelve spots on a stained image of `SCALE` microns per pixel."""
+    entries = []
+    for i in range(patients):
+        Image.fromarray(stained(700, 600, i)).save(folder / f"S{i}.png")
+        write_h5ad(folder / f"S{i}.h5ad", counts(seed=i), spatial=grid(pitch=120, start=140))
+        entries.append(
+            {"id": f"S{i}", "patient": f"P{i}", "file": f"S{i}.h5ad", "image": f"S{i}.png", "microns_per_pixel": SCALE}
+        )
+    return write_card(folder / "mine.yaml", "h5ad", entries, markers={"tumour": ["ERBB2"]})

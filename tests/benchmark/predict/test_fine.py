@@ -8,7 +8,6 @@ import anndata
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
 from qbench.benchmark.predict import fine_store, raster
 from qbench.benchmark.predict.fine_store import FineStore, lattice
 from qbench.benchmark.predict.fit import fit_model
@@ -20,24 +19,13 @@ from qbench.datasets.images import open_image
 from qbench.datasets.views import Views, view_windows
 from qbench.errors import ConfigurationError
 
-from ...support.datasets_sections import counts, grid, write_card, write_h5ad
-from ...support.slide_images import stained
-
-SCALE = 0.5
+from ...support.slide_images import SCALE, stained_dataset
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two patients, one section each, on stained images."""
-    folder = tmp_path_factory.mktemp("fine")
-    entries = []
-    for i in range(2):
-        Image.fromarray(stained(700, 600, i)).save(folder / f"S{i}.png")
-        write_h5ad(folder / f"S{i}.h5ad", counts(seed=i), spatial=grid(pitch=120, start=140))
-        entries.append(
-            {"id": f"S{i}", "patient": f"P{i}", "file": f"S{i}.h5ad", "image": f"S{i}.png", "microns_per_pixel": SCALE}
-        )
-    return write_card(folder / "mine.yaml", "h5ad", entries, markers={"tumour": ["ERBB2"]})
+    return stained_dataset(tmp_path_factory.mktemp("fine"), 2)
 
 
 @pytest.fixture(scope="module")

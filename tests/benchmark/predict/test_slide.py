@@ -33,10 +33,8 @@ from qbench.errors import ConfigurationError, DataError, IntegrityError
 from qbench.methods.encoders.registry import resolve
 from typer.testing import CliRunner
 
-from ...support.datasets_sections import GENES, counts, grid, write_card, write_h5ad
-from ...support.slide_images import stained, tiled
-
-SCALE = 0.5
+from ...support.datasets_sections import GENES
+from ...support.slide_images import SCALE, stained_dataset, tiled
 
 
 def write_image_of(pixels: np.ndarray, path: Path) -> None:
@@ -47,15 +45,7 @@ def write_image_of(pixels: np.ndarray, path: Path) -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three patients, one section each, twelve spots on a stained image."""
-    folder = tmp_path_factory.mktemp("data")
-    entries = []
-    for i in range(3):
-        Image.fromarray(stained(700, 600, i)).save(folder / f"S{i}.png")
-        write_h5ad(folder / f"S{i}.h5ad", counts(seed=i), spatial=grid(pitch=120, start=140))
-        entries.append(
-            {"id": f"S{i}", "patient": f"P{i}", "file": f"S{i}.h5ad", "image": f"S{i}.png", "microns_per_pixel": SCALE}
-        )
-    return write_card(folder / "mine.yaml", "h5ad", entries, markers={"tumour": ["ERBB2"]})
+    return stained_dataset(tmp_path_factory.mktemp("data"), 3)
 
 
 @pytest.fixture(scope="module")

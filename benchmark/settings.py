@@ -68,6 +68,9 @@ class RunSettings(BaseModel):
     encoder: str = setting(
         DEFAULT, "Image encoder: a name of 'qbench list encoders', or any timm name", (*TRAINING, "doctor")
     )
+    encoders: tuple[str, ...] = setting(
+        (), "In place of --encoder: several, each crossed with every method that reads one.", ("run",)
+    )
     encoder_weights: tuple[str, ...] = setting(
         (), "NAME=FILE (repeatable), or random.", (*TRAINING, "predict", "reproduce")
     )
@@ -97,7 +100,7 @@ class RunSettings(BaseModel):
         (*TRAINING, "predict", "check", "reproduce", "list", "info"),
     )
 
-    @field_validator("methods", "sections", "seeds", "encoder_weights", "plugin", mode="before")
+    @field_validator("methods", "sections", "seeds", "encoders", "encoder_weights", "plugin", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         """Lists may be written as one string with commas, outside brackets, or as a sequence of such strings."""
@@ -115,6 +118,12 @@ class RunSettings(BaseModel):
         wrong = [seed for seed in value if not 0 <= seed <= MOST_SEED]
         if wrong or not value:
             raise ValueError(f"expected seeds from 0 to {MOST_SEED}, found {short(wrong[0]) if wrong else 'none'}")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("encoders")
+    @classmethod
+    def _encoders(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Each counts once."""
         return tuple(dict.fromkeys(value))
 
     @field_validator("data_dir", "out")
@@ -144,6 +153,12 @@ class RunSettings(BaseModel):
             f"{name}={absolute(file)}" if equals and file not in ("", "random") else f"{name}{equals}{file}"
             for name, equals, file in parts
         )
+
+    def under(self, encoder: str | None) -> RunSettings:
+        """Those of a cell: of `encoders` the one that its method is crossed with, None where it reads none of them."""
+        if not self.encoders:
+            return self
+        return self.model_copy(update={"encoders": (), **({} if encoder is None else {"encoder": encoder})})
 
     @property
     def weights(self) -> dict[str, Weights]:
@@ -203,7 +218,8 @@ def read_as(model: type[Settings], given: Mapping[str, Any], config: Path | None
     """Merge what was given on a command's line (None = not given) over a YAML file over the defaults.
 
     Raises:
-        ConfigurationError: an unknown key, or a value of the wrong kind; names the flag, or the key and the file.
+        ConfigurationError: an unknown key, or a value of the wrong kind; names the flag, or the key and the file. One
+            encoder and a list of them.
     """
     from ..yaml_files import checked, read_yaml
 
@@ -218,6 +234,10 @@ def read_as(model: type[Settings], given: Mapping[str, Any], config: Path | None
                 raise unknown(f"option in {config.name}", str(key), [f.replace("_", "-") for f in model.model_fields])
             values[name] = value
     stated = {key: value for key, value in given.items() if value not in (None, [], ())}
+    if {"encoder", "encoders"} <= {*values, *stated}:
+        raise ConfigurationError(
+            "Expected one of --encoder and --encoders, found both; leave out --encoder, and name its encoder among --encoders."
+        )
 
     def place(where: tuple[int | str, ...]) -> str:
         option = str(where[0]) if where else "the options"

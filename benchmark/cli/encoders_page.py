@@ -13,6 +13,10 @@ _START = """# Encoders
 prints the whole card. `--encoder-weights NAME=FILE` reads a local file instead of the hub's (`HF_ENDPOINT` names another hub). A file is
 placed strictly, tensor by tensor, in the layouts that the card names; any other is refused by name.
 
+`--encoders a,b,c` in its place crosses every method that reads the run's encoder with each of them; a method that reads none, or one
+of its own, is run once. Each has its weights and size from its card, or from its file: `--encoder-weights uni=A --encoder-weights mine=B`.
+Cells are those of a run each, so what was done with `--encoder` is read. `--dry-run` shows the grid of what would run.
+
 An encoder that needs a token is gated: open its page on the hub, accept the terms and wait for the answer, then `hf auth login` or set
 `HF_TOKEN`; `qbench doctor` says whether the token is accepted. The terms of UNI, CONCH and MUSK count models trained on their outputs as
 derivatives.

@@ -11,6 +11,8 @@ from ..settings import RunSettings
 from . import flags
 
 if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
     from ..engine.plan import Plan
 
 EPILOG = """Examples:
@@ -20,6 +22,8 @@ qbench run --methods qca,bleep
 qbench run --methods qca,bleep,ridge,colour --dataset her2st --data-dir her2st --seeds 0,1,2
 
 qbench run -m "qca[alpha=0.5,fsq_levels=8-5-5-5]" -m ridge --target proportion
+
+qbench run --methods ridge,qca,mean --encoders efficientnet_lite0,uni2-h,virchow2
 
 qbench run --methods mean --dataset her2st --data-dir her2st --no-images
 
@@ -65,10 +69,31 @@ def run(
         raise typer.Exit(1)
 
 
+def _grid(plan: Plan) -> RichTable:
+    """Methods down, encoders across, in each place the cells to run of all that it has."""
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = [*plan.options.encoders, *([None] if any(m.crossed is None for m in plan.methods) else [])]
+    grid = Table(title=Text("Cells to run, of all"), title_justify="left")
+    grid.add_column("method")
+    for encoder in columns:
+        grid.add_column(Text(encoder or "no encoder of these"), justify="right")
+    pending = {cell.task.cell for cell in plan.pending()}
+    for method in dict.fromkeys(m.spec.label for m in plan.methods):
+        line = [Text(method)]
+        for encoder in columns:
+            cells = [c.task.cell for c in plan.cells if (c.task.method, c.task.encoder) == (method, encoder)]
+            line.append(Text(f"{len(pending & {*cells})} of {len(cells)}" if cells else "–"))
+        grid.add_row(*line)
+    return grid
+
+
 def _print_plan(plan: Plan, as_json: bool) -> None:
     rows = [
         {
             "method": cell.task.method,
+            "encoder": cell.task.encoder,
             "fold": cell.task.fold.name,
             "seed": cell.task.seed,
             "state": cell.state,
@@ -88,10 +113,13 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
     for note in plan.notes:
         console.print(note, markup=False)
     table = Table(title=Text(f"Plan: {plan.protocol.folder}"), title_justify="left")
-    for header in ("method", "fold", "seed", "state", "why"):
-        table.add_column(header)
+    names = ["method", *(["encoder"] if plan.options.encoders else []), "fold", "seed", "state", "reason"]
+    for name in names:
+        table.add_column("why" if name == "reason" else name)
     for row in rows:
-        table.add_row(*(Text(str(row[key])) for key in ("method", "fold", "seed", "state", "reason")))
+        table.add_row(*(Text("–" if row[name] is None else str(row[name])) for name in names))
     console.print(table)
+    if plan.options.encoders:
+        console.print(_grid(plan))
     pending = len(plan.pending())
     console.print(f"{len(rows)} cells, {len(rows) - pending} to read, {pending} to run")

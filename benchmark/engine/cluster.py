@@ -185,7 +185,7 @@ class _Crew:
 
     def _lost(self, task: CellTask, record: Record | None) -> None:
         """A cell whose worker (no record) or own process died: once more, or recorded as failed."""
-        where = f"{task.method} · fold {task.fold.name} · seed {task.seed}"
+        where = f"{task.title} · fold {task.fold.name} · seed {task.seed}"
         if self._attempts[task.cell] < ATTEMPTS:
             reason = record.failure.message if record is not None and record.failure else "Its worker died."
             self._reporter.note(f"{where}: {reason} It is run once more.")

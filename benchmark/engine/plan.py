@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from ...datasets.protocol import Protocol
 from ...datasets.registry import Dataset
 from ...errors import ConfigurationError
 from ...leaderboard.record import PatchRecord, Record
-from ...methods.encoders.registry import say_what_is_slow
+from ...methods.encoders.registry import EVERY, say_what_is_slow
 from ...methods.machine import choose_precision, resolve_device
 from ...methods.registry import names as method_names
 from ..scoring.plugin_metrics import left_out
@@ -69,7 +69,7 @@ class Ground:
 
     def task(self, resolved: ResolvedMethod, fold: Fold, seed: int) -> CellTask:
         """The cell of a method, fold and seed."""
-        options, protocol = self.options, self.settled.protocol
+        options, protocol = self.options.under(resolved.crossed), self.settled.protocol
         patch = patch_of(options)
         trained = trained_by(resolved, options, patch, self.precision, seed)
         if fold.name not in self.shared:
@@ -80,6 +80,7 @@ class Ground:
             identity=identity,
             method=resolved.spec.label,
             settings=options,
+            encoder=resolved.crossed,
             cache=self.cache.root,
             protocol=protocol,
             leaky=self.settled.leaky,
@@ -147,13 +148,9 @@ def make_plan(options: RunSettings) -> Plan:
         )
     cache = ArrayCache()
     device = resolve_device(options.device)
-    methods: dict[str, ResolvedMethod] = {}
-    for text in options.methods:
-        resolved = resolve_method(text, options, device)
-        methods.setdefault(resolved.spec.label, resolved)
-        say_what_is_slow(resolved.encoders.values(), options.runtime)
+    methods = _resolve_all(options, device)
     if options.no_images:
-        blind = [m.spec.label for m in methods.values() if m.inputs.image]
+        blind = list(dict.fromkeys(m.spec.label for m in methods if m.inputs.image))
         if blind:
             raise ConfigurationError(
                 f"--no-images was given, but {', '.join(blind)} reads images; leave it out, or drop the flag."
@@ -162,10 +159,30 @@ def make_plan(options: RunSettings) -> Plan:
     settled = settle_protocol(options, dataset, cache)
     precision = choose_precision(options.precision, options.profile, device)
     ground = Ground(options, dataset, settled, device, precision, cache)
-    methods = {label: ground.stepping(resolved) for label, resolved in methods.items()}
-    tasks = [task for resolved in methods.values() for task in ground.tasks(resolved, settled.folds)]
-    notes = (*refused_claims(methods.values(), options.dataset, dataset.card.reader), *left_out(), *settled.notes)
-    return Plan(ground, options, tuple(methods.values()), tuple(ground.looked_up(tasks)), notes)
+    methods = [ground.stepping(resolved) for resolved in methods]
+    tasks = [task for resolved in methods for task in ground.tasks(resolved, settled.folds)]
+    notes = (*refused_claims(methods, options.dataset, dataset.card.reader), *left_out(), *settled.notes)
+    notes = (*_unread_weights(methods, options), *notes)
+    return Plan(ground, options, tuple(methods), tuple(ground.looked_up(tasks)), notes)
+
+
+def _resolve_all(options: RunSettings, device: str) -> list[ResolvedMethod]:
+    """Each method once, or once an encoder of --encoders where it reads the run's; in the order in which they were named."""
+    methods: dict[tuple[str, str | None], ResolvedMethod] = {}
+    for text in options.methods:
+        for encoder in options.encoders or (None,):
+            resolved = resolve_method(text, options.under(encoder), device)
+            crossed = encoder if resolved.reads_the_runs_encoder else None
+            methods.setdefault((resolved.spec.label, crossed), replace(resolved, crossed=crossed))
+            say_what_is_slow(resolved.encoders.values(), options.runtime)
+    return list(methods.values())
+
+
+def _unread_weights(methods: Sequence[ResolvedMethod], options: RunSettings) -> list[str]:
+    """What to say of files of weights that nothing reads: a name may be misspelt."""
+    read = {encoder.name for m in methods for encoder in (*m.encoders.values(), m.backbone) if encoder is not None}
+    unread = sorted(options.weights.keys() - read - {EVERY})
+    return [f"--encoder-weights names {', '.join(unread)}, which no method of this run reads."] if unread else []
 
 
 def patch_of(options: RunSettings) -> PatchRecord:

@@ -50,7 +50,7 @@ def make_reporter(quiet: bool, verbose: bool) -> Reporter:
 
 def summary(task: CellTask, record: Record) -> str:
     """One line about a finished cell."""
-    where = f"{task.method} · fold {task.fold.name} · seed {task.seed}"
+    where = f"{task.title} · fold {task.fold.name} · seed {task.seed}"
     if record.status == "failed":
         return shown(f"{where}: FAILED: {record.failure.message if record.failure else 'no reason recorded'}")
     values = [section.get("pcc_hvg") for section in record.scores.values()]
@@ -126,7 +126,7 @@ class Plain(Quiet):
     def cell_event(self, task: CellTask, kind: str, values: Mapping[str, Any]) -> None:
         if self._verbose and kind == "epoch":
             figures = ", ".join(f"{k} {v:.4g}" for k, v in values.items() if k != "epoch")
-            self.note(f"  {task.method} fold {task.fold.name} epoch {values['epoch']}: {figures}")
+            self.note(f"  {task.title} fold {task.fold.name} epoch {values['epoch']}: {figures}")
 
     @override
     def cell_done(self, task: CellTask, record: Record) -> None:
@@ -176,11 +176,11 @@ class Live(Quiet):
 
     @override
     def cell_started(self, task: CellTask, reason: str) -> None:
-        self._detail(f"{task.method} · fold {task.fold.name} · seed {task.seed} · loading")
+        self._detail(f"{task.title} · fold {task.fold.name} · seed {task.seed} · loading")
 
     @override
     def cell_event(self, task: CellTask, kind: str, values: Mapping[str, Any]) -> None:
-        where = f"{task.method} · fold {task.fold.name} · seed {task.seed}"
+        where = f"{task.title} · fold {task.fold.name} · seed {task.seed}"
         if kind == "epoch":
             loss = values.get("validation_mse")
             self._detail(

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from ...datasets.folds import Fold
 from ...datasets.registry import DATASETS, READERS
+from ...errors import ConfigurationError
 from ...leaderboard.record import EncoderRecord
-from ...methods.encoders.registry import ENCODERS, EncoderSpec, Weights, resolve
+from ...methods.encoders.registry import ENCODERS, EncoderSpec, Weights, card, resolve
 from ...methods.machine import choose_steps
 from ...methods.method import Inputs
 from ...methods.registry import METHODS, MethodSpec, parse
@@ -27,12 +28,19 @@ class ResolvedMethod:
         encoders: frozen encoders by the names that the method uses ("" is the run's).
         backbone: the network that it trains itself, if any; its weights are fp32, the arithmetic is the cell's
             precision, and its runtime is that of the training steps.
+        crossed: of --encoders the one that it reads; None without the flag, and for a method that reads none of them.
     """
 
     spec: MethodSpec
     inputs: Inputs
     encoders: Mapping[str, EncoderSpec]
     backbone: EncoderSpec | None
+    crossed: str | None = None
+
+    @property
+    def reads_the_runs_encoder(self) -> bool:
+        """Whether its numbers depend on which encoder a run names."""
+        return bool({"", "random"} & {*self.inputs.encoders}) or self.inputs.backbone == ""
 
     @property
     def steps(self) -> Literal["eager", "compiled"]:
@@ -96,6 +104,11 @@ def resolve_method(text: str, settings: RunSettings, device: str) -> ResolvedMet
 
     def find(name: str) -> EncoderSpec:
         if name == "random":
+            if card(encoder).loader == "rgb":
+                raise ConfigurationError(
+                    f"Method {spec.name} draws random weights for the run's encoder, but '{encoder}' has no weights; "
+                    "leave one of the two out."
+                )
             return resolve(encoder, {**weights, encoder: "random"}, device, runtime)
         return resolve(name or encoder, weights, device, runtime)
 

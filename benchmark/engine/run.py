@@ -28,7 +28,7 @@ def execute(plan: Plan, reporter: Reporter) -> list[Record]:
     try:
         if pending:
             remove_leftovers(pending[0].task.folder.parent)
-            _prepare(plan, [cell.task.method for cell in pending], reporter)
+            _prepare(plan, {(cell.task.method, cell.task.encoder) for cell in pending}, reporter)
             records |= _run_cells(plan, pending, reporter)
             remove_leftovers(
                 pending[0].task.folder.parent
@@ -64,9 +64,9 @@ def genes_missing(records: Iterable[Record]) -> dict[str, set[str]]:
     return missing
 
 
-def _prepare(plan: Plan, labels: list[str], reporter: Reporter) -> None:
+def _prepare(plan: Plan, pending: set[tuple[str, str | None]], reporter: Reporter) -> None:
     """Decode, crop and encode what the pending cells read, each section once for all encoders."""
-    wanted = [method for method in plan.methods if method.spec.label in set(labels) and method.inputs.image]
+    wanted = [m for m in plan.methods if (m.spec.label, m.crossed) in pending and m.inputs.image]
     if not wanted:
         return
     encoders = {_name(spec): spec for method in wanted for spec in method.encoders.values()}

@@ -17,6 +17,7 @@ class _Kind(NamedTuple):
     fold: str
     tuned: bool
     images: bool
+    encoder: str | None = None
 
 
 class RunsFolder:
@@ -37,7 +38,8 @@ class RunsFolder:
     def newest_like(self, task: CellTask) -> Record | None:
         """The last one of the same method, fold and seed, whatever else decides its number.
 
-        Other sections, patients, data or rules have a folder of their own, so those of the same name are looked through too.
+        Of a run of several encoders the last one with the same. Other sections, patients, data or rules have a folder of
+        their own, so those of the same name are looked through too.
         """
         place = (_without_hash(self._protocol), task.start)
         if place not in self._newest:
@@ -45,10 +47,11 @@ class RunsFolder:
             for path in self._listed().get(place, ()):
                 record = self._record(path)
                 kind = _Kind(record.method.label, record.fold.name, record.tuned is not None, record.protocol.images)
-                if kind not in newest or record.started > newest[kind].started:
-                    newest[kind] = record
+                for some in (kind, kind._replace(encoder=None if record.encoder is None else record.encoder.name)):
+                    if some not in newest or record.started > newest[some].started:
+                        newest[some] = record
             self._newest[place] = newest
-        kind = _Kind(task.method, task.fold.name, task.tuned is not None, task.protocol.images)
+        kind = _Kind(task.method, task.fold.name, task.tuned is not None, task.protocol.images, task.encoder)
         return self._newest[place].get(kind)
 
     def _record(self, path: Path) -> Record:

@@ -23,6 +23,7 @@ class CellTask(BaseModel):
     identity: dict[str, Any]
     method: str
     settings: RunSettings
+    encoder: str | None = None  # of several in one run the one that the method is crossed with
     cache: Path
     protocol: Protocol
     leaky: bool
@@ -34,6 +35,11 @@ class CellTask(BaseModel):
     steps: Literal["eager", "compiled"] = "eager"
     threads: int
     tuned: dict[str, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """The method, in a run of several encoders with its own."""
+        return self.method if self.encoder is None else f"{self.method} · {self.encoder}"
 
     @property
     def name(self) -> str:

@@ -155,7 +155,7 @@ def run_ablation(method: str, options: RunSettings, reporter: Reporter) -> Ablat
         for reading in part.readings
     ]
     labels = tuple(dict.fromkeys(row.method for reported, _ in wanted for row in reported.rows))
-    plan = make_plan(options.model_copy(update={"methods": labels}))
+    plan = make_plan(options.model_copy(update={"methods": labels, "encoders": ()}))
     records = execute(plan, reporter)
     (table,) = with_ceilings(summarise(records, reference=method), plan.folders)
     rows = {row.method: row for row in table.rows}

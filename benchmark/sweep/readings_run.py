@@ -203,7 +203,7 @@ def hold(
         }
         tables.append((role, one, shown))
     labels = dict.fromkeys(row.method for _, _, shown in tables for table in shown.values() for row in table.rows)
-    plan = make_plan(options.model_copy(update={"methods": (base.label, *labels)}))
+    plan = make_plan(options.model_copy(update={"methods": (base.label, *labels), "encoders": ()}))
     records = execute(plan, reporter)
     (table,) = with_ceilings(summarise(records, reference=base.label), plan.folders)
     held = tuple(

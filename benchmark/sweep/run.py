@@ -56,7 +56,7 @@ def run_sweep(
         points = drawn.points
     else:
         points = space.grid(base) if sweep.search == "grid" else space.samples(sweep.samples or SAMPLES, seed, base)
-    plan = make_plan(options.model_copy(update={"methods": (base.label,)}))
+    plan = make_plan(options.model_copy(update={"methods": (base.label,), "encoders": ()}))
     own = plan.methods[0]
     resolved = [plan.ground.resolve(point(base, settings).label) for settings in points]
     identity = sweep_identity(base, space, resolved, sweep, plan)

@@ -22,7 +22,7 @@ from ...support.tiny_her2st import make
 SETTINGS = [(model, name) for model in (RunSettings, SweepSettings, ReadingsSettings) for name in model.model_fields]
 TAKING = ("run", "sweep", "ablate", "score", "protocol export", "fit")
 # Settings of a run that a command gives itself, or in its stead takes another one of its own.
-WITHOUT = {"run": set(), "sweep": {"methods", "workers"}, "ablate": {"methods"}}
+WITHOUT = {"run": set(), "sweep": {"methods", "encoders", "workers"}, "ablate": {"methods", "encoders"}}
 
 
 def commands_below(group: Any, start: str = "") -> dict[str, Any]:

@@ -77,6 +77,9 @@ class RunSettings(BaseModel):
     microns_per_pixel: float | None = setting(
         None, "Resample patches to this size; native pixels without it.", TRAINING, ge=0.05, le=5
     )
+    stain: Literal["none", "grey", "macenko"] = setting(
+        "none", "How patches' stain is treated: none, grey, or macenko (normalised, section by section)", TRAINING
+    )
     runtime: str = setting(
         "auto", "auto, eager, compiled or openvino; ':fp32' or ':bf16' behind it fixes the encoder's dtype", COMPUTING
     )

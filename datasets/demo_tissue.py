@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .stain import Floats, Nuclei, Stain, Textures
+from .stain import FIRST, Floats, Laboratory, Nuclei, Stain, Textures
 
 PITCH = 150  # pixels between spots
 SPOT_RADIUS = PITCH / 4  # a spot is half a pitch across
@@ -47,11 +47,13 @@ class Tissue:
     inside: Floats
 
 
-def draw_patient(rng: np.random.Generator, hidden: int, radii: tuple[float, float]) -> Patient:
-    """A patient with `hidden` programmes that the image does not show."""
+def draw_patient(
+    rng: np.random.Generator, hidden: int, radii: tuple[float, float], laboratory: Laboratory = FIRST
+) -> Patient:
+    """A patient with `hidden` programmes that the image does not show, whose sections a laboratory stained."""
     frequency = _FREQUENCY + rng.normal(0, 0.2, len(DOMAINS))
     domains = _fields(rng, len(DOMAINS), 1.15) + frequency[:, None, None].astype(np.float32)
-    return Patient(domains, _fields(rng, hidden, 1.5), Stain.draw(rng), radii)
+    return Patient(domains, _fields(rng, hidden, 1.5), Stain.draw(rng, laboratory), radii)
 
 
 def draw_tissue(rng: np.random.Generator, patient: Patient, textures: Textures) -> Tissue:

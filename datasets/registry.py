@@ -44,6 +44,7 @@ READERS = Registry(
         "stnet": "qbench.datasets.public.stnet:open_stnet",
         "cscc": "qbench.datasets.public.cscc:open_cscc",
         "demo": "qbench.datasets.demo:open_demo",
+        "demo-shifted": "qbench.datasets.demo:open_shifted",
     },
 )
 
@@ -88,9 +89,9 @@ class DatasetCard(BaseModel):
     @field_validator("reader")
     @classmethod
     def _is_registered(cls, name: str) -> str:
-        if name not in READERS.shipped and name not in READERS.names():
-            raise unknown("reader", name, READERS.names())
-        return name
+        if name in READERS.shipped or name in READERS.names():
+            return name
+        raise unknown("reader", name, READERS.names())
 
     @field_validator("name")
     @classmethod
@@ -126,10 +127,9 @@ class DatasetCard(BaseModel):
 
 @dataclass(frozen=True)
 class SectionInfo:
-    """A section before anything of it is parsed.
+    """A section before anything of it is parsed; a `patient` that names nobody becomes UNNAMED, whatever the reader.
 
-    `content` is a hash of the raw files that it is made of (tables, labels, image) and of the reader's version;
-    `labels` says whether a pathologist labelled it. A `patient` that names nobody becomes UNNAMED, whatever the reader.
+    `content` is a hash of the raw files that it is made of and of the reader's version; `labels`: a pathologist labelled it.
 
     Raises:
         ConfigurationError: an id that no path may hold, or a patient with control characters.

@@ -19,6 +19,18 @@ _TILE = 512  # a power of two
 
 
 @dataclass(frozen=True)
+class Laboratory:
+    """Around what a laboratory's stains vary: optical density vectors (2, 3) of H and E, strengths (2,), tint of the light (3,)."""
+
+    vectors: NDArray[np.float64]
+    strength: tuple[float, float]
+    tint: tuple[float, float, float]
+
+
+FIRST = Laboratory(np.stack([_HAEMATOXYLIN, _EOSIN]), (1.0, 1.0), (1.0, 1.0, 1.0))
+
+
+@dataclass(frozen=True)
 class Stain:
     """How one laboratory stains: optical density vectors (2, 3) of H and E, their strengths (2,), light (3,) 0..255."""
 
@@ -27,12 +39,13 @@ class Stain:
     light: NDArray[np.float64]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Stain:
+    def draw(cls, rng: np.random.Generator, laboratory: Laboratory = FIRST) -> Stain:
         """A laboratory's variation: hue a few degrees, strength by a fifth, light by some grey levels."""
-        vectors = np.stack([_HAEMATOXYLIN, _EOSIN]) + rng.normal(0, 0.04, (2, 3))
+        vectors = laboratory.vectors + rng.normal(0, 0.04, (2, 3))
         vectors = np.clip(vectors, 0.02, None)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return cls(vectors, np.exp(rng.normal(0, 0.18, 2)), rng.uniform(232, 248) + rng.normal(0, 2, 3))
+        strength = np.exp(rng.normal(0, 0.18, 2)) * laboratory.strength
+        return cls(vectors, strength, (rng.uniform(232, 248) + rng.normal(0, 2, 3)) * laboratory.tint)
 
     def colour(self, haematoxylin: Floats, eosin: Floats) -> NDArray[np.uint8]:
         """RGB uint8 (h, w, 3) of two maps of concentration (h, w)."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 from pydantic_core import from_json
 
 from ..errors import ConfigurationError, reading
@@ -57,10 +65,16 @@ class EncoderRecord(_Part):
 
 
 class PatchRecord(_Part):
-    """Patch edge in pixels, and the physical size they were resampled to (None: native pixels)."""
+    """Patch edge in pixels, the physical size they were resampled to (None: native pixels), and how their stain was treated."""
 
     size: int
     microns_per_pixel: float | None = None
+    stain: Literal["none", "grey", "macenko"] = "none"
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A stain that was left alone is not said: what was stored before there were treatments stays as it is."""
+        return {name: value for name, value in dump(self).items() if (name, value) != ("stain", "none")}
 
 
 class ProtocolRecord(_Part):

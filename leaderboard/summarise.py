@@ -21,6 +21,7 @@ from .table import Table
 
 # Parts of a cell's identity that its row spans, or that its table has in common; the data of a fold are the fold's.
 _CELL = ("protocol", "fold", "seed", "data")
+_STAIN = "patches.stain"  # said of a row even where no other one was treated otherwise
 # Numbers of pairs and spots are summed, not averaged over genes.
 _COUNTS = ("undefined_truth", "undefined_prediction", "n_spots")
 
@@ -189,7 +190,10 @@ def _variant(row: Row, rows: Sequence[Row], identities: Mapping[str, dict[str, A
     own = _leaves(identities[row.key])
     same = [_leaves(identities[other.key]) for other in rows if other.method == row.method]
     names = sorted({name for leaves in same for name in leaves})
-    differ = [name for name in names if any(leaves.get(name) != own.get(name) for leaves in same)]
+    differ = [name for name in names if any(leaves.get(name) != own.get(name) for leaves in same) or name == _STAIN]
+    treatments = {(leaves.get(_STAIN), leaves.get(f"{_STAIN}_version")) for leaves in same}
+    if len(treatments) == len({stain for stain, _ in treatments}):  # the stain's name tells them apart
+        differ = [name for name in differ if name != f"{_STAIN}_version"]
     return ", ".join(f"{name.rsplit('.', 1)[-1]}={_short(own.get(name))}" for name in differ)
 
 

@@ -46,6 +46,12 @@ def demo(cache: ArrayCache) -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def shifted(cache: ArrayCache) -> Dataset:
+    """The simulated dataset of a second laboratory and scanner, made once a session; it takes seconds."""
+    return open_dataset("demo-shifted", None, cache)
+
+
+@pytest.fixture(scope="session")
 def her2st_dir() -> Path:
     """The real HER2ST files: QBENCH_TEST_DATA, else `shared/her2st` beside the project."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "her2st"

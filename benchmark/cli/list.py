@@ -134,6 +134,7 @@ def _readers() -> Telling:
         "visium": "Space Ranger folders that the card lists",
         "her2st": "a folder of HER2ST's public files",
         "demo": "simulated sections, made at the first use",
+        "demo-shifted": "others of a second laboratory and scanner, made likewise",
     }
 
     def tell(name: str) -> dict[str, Any]:

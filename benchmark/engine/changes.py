@@ -17,6 +17,8 @@ _WORDS = {
     "patches version": "patch version",
     "patches size": "patch size",
     "patches microns_per_pixel": "microns per pixel",
+    "patches stain": "stain treatment",
+    "patches stain_version": "stain version",
     "rules panel": "panel version",
     "rules panel_size": "panel size",
     "rules headline": "genes of HVG and HEG",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...datasets import patches, protocol
+from ...datasets import patches, protocol, stain_treatment
 from ...datasets.cache import ArrayCache
 from ...datasets.folds import SIDES, Fold
 from ...datasets.hashing import canonical_hash
@@ -48,7 +48,7 @@ def trained_by(
     return {
         **resolved.identity(),
         "profile": options.profile,
-        "patches": {**patch.model_dump(), "version": patches.PATCH_VERSION} if resolved.inputs.image else None,
+        "patches": {**patch.model_dump(), **_versions(patch)} if resolved.inputs.image else None,
         **({"views": [some.identity() for some in resolved.inputs.views]} if resolved.inputs.views else {}),
         "scaling": scaling.SCALING_VERSION,
         "precision": precision,
@@ -57,6 +57,11 @@ def trained_by(
         "select": options.select,
         "max_epochs": options.max_epochs,
     }
+
+
+def _versions(patch: PatchRecord) -> dict[str, int]:
+    treated = {} if patch.stain == "none" else {"stain_version": stain_treatment.STAIN_VERSION}
+    return {"version": patches.PATCH_VERSION, **treated}
 
 
 def predicted_by(name: str, digest: str, scale: str, profile: str) -> dict[str, Any]:

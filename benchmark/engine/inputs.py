@@ -14,8 +14,8 @@ from typing_extensions import override
 
 from ...datasets.cache import ArrayCache
 from ...datasets.cohort import InputStore
-from ...datasets.patches import open_patches
 from ...datasets.registry import Dataset
+from ...datasets.stain_treatment import open_treated, treatment_of
 from ...datasets.view_pixels import open_views
 from ...datasets.views import Views, ViewWindows
 from ...errors import MethodError
@@ -91,10 +91,10 @@ def prepare(
         section = dataset.load(section_id)
         if progress is not None:  # a command's own process; those of its cells would each say it anew
             say_scale(encoders.values(), scale or section.microns_per_pixel)
-        return open_patches(section, size, scale, cache, checked=reads_patches)
+        return open_treated(section, size, scale, patch.stain, cache, checked=reads_patches)
 
     def checked(section_id: str) -> NDArray[np.uint8]:
-        return open_patches(dataset.load(section_id), size, scale, cache)[0]
+        return open_treated(dataset.load(section_id), size, scale, patch.stain, cache)[0]
 
     ids = list(sections)
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -110,7 +110,7 @@ def prepare(
                 own = open_features(spec, partial(checked, section_id), key, cache, report)
                 inputs.opened_features[section_id, name] = own
                 for some in (views or {}).get(name, ()):
-                    pixels = partial(_views, dataset, section_id, some, patch)
+                    pixels = partial(_views, dataset, section_id, some, patch, cache)
                     found = open_view_features(spec, some, pixels, own, key, cache, report)
                     inputs.opened_features[section_id, name + some.key] = found
     if progress is not None:
@@ -119,9 +119,12 @@ def prepare(
 
 
 def _views(
-    dataset: Dataset, section: str, views: Views, patch: PatchRecord
+    dataset: Dataset, section_id: str, views: Views, patch: PatchRecord, cache: ArrayCache
 ) -> tuple[ViewWindows, Iterator[NDArray[np.uint8]]]:
-    return open_views(dataset.load(section), views, patch.size, patch.microns_per_pixel)
+    section = dataset.load(section_id)
+    treat = treatment_of(section, patch.size, patch.microns_per_pixel, patch.stain, cache)
+    windows, shown = open_views(section, views, patch.size, patch.microns_per_pixel)
+    return windows, map(treat, shown)
 
 
 def _named(progress: Progress, name: str) -> Progress:

@@ -187,7 +187,7 @@ def _unread_weights(methods: Sequence[ResolvedMethod], options: RunSettings) -> 
 
 def patch_of(options: RunSettings) -> PatchRecord:
     """The patches that image methods read in a run."""
-    return PatchRecord(size=PATCH_SIZE, microns_per_pixel=options.microns_per_pixel)
+    return PatchRecord(size=PATCH_SIZE, microns_per_pixel=options.microns_per_pixel, stain=options.stain)
 
 
 def available_cores() -> int:

@@ -108,6 +108,7 @@ def options_of(
         encoder=encoder.name if encoder is not None and encoder.frozen and network else DEFAULT,
         encoder_weights=encoder_weights,
         microns_per_pixel=record.patches.microns_per_pixel if record.patches else None,
+        stain=record.patches.stain if record.patches else "none",
         runtime=f"{encoder.runtime}:{encoder.dtype}" if encoder is not None and network else "auto",
         seeds=(record.seed,),
         max_epochs=record.max_epochs,

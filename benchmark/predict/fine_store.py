@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from ...datasets.cohort import InputStore
 from ...datasets.images import Image
+from ...datasets.stain_treatment import Treatment
 from .model import FittedModel
 from .window_store import WindowStore
 
@@ -20,11 +21,11 @@ class FineStore(InputStore):
     Points that lie farther apart than that have windows of their own. Patches are those of the points themselves.
     """
 
-    def __init__(self, model: FittedModel, image: Image, window: int, step: float) -> None:
+    def __init__(self, model: FittedModel, image: Image, window: int, step: float, treat: Treatment) -> None:
         self._views = {some.key: some for some in model.inputs.views}
         self._size = np.array(image.size, dtype=np.float64)
         self._window, self._step = window, step
-        self._inner = WindowStore(model, image, window)
+        self._inner = WindowStore(model, image, window, treat)
         self._points: NDArray[np.float64] = np.zeros((0, 2))
 
     def open(self, centres: NDArray[np.float64]) -> None:

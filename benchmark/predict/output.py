@@ -210,6 +210,7 @@ def describe(record: FitRecord, patch: PatchRecord, scale: float | None, image: 
         "image": image,
         "qbench": record.qbench,
         "patch_pixels": patch.size,
+        **({"stain": patch.stain} if patch.stain != "none" else {}),
         **({"patch_microns_per_pixel": patch.microns_per_pixel} if patch.microns_per_pixel is not None else {}),
         **({"microns_per_pixel": scale} if scale is not None else {}),
     }

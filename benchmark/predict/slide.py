@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from ...datasets.cache import ArrayCache
 from ...datasets.cohort import SealedSection
 from ...datasets.hashing import canonical_hash
 from ...datasets.images import Image, open_image
+from ...datasets.patches import read_patches
 from ...datasets.scale import Stated, settle
 from ...datasets.slides.kind import image_hash
+from ...datasets.stain_treatment import Treatment, fit_treatment, sampled
 from ...datasets.tissue import Overview, overview
 from ...errors import ConfigurationError, DataError
 from ...methods.encoders.registry import Weights
@@ -114,8 +118,11 @@ def predict_slide(
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     parts = Parts(output, identity)
+    treat = _treatment(fitted, opened, window, points, image.name)
     store = (
-        WindowStore(fitted, opened, window) if resolution is None else FineStore(fitted, opened, window, points.step)
+        WindowStore(fitted, opened, window, treat)
+        if resolution is None
+        else FineStore(fitted, opened, window, points.step, treat)
     )
     resumed = _predict_windows(fitted, store, points, parts, progress)
     if form == "ome-tiff":
@@ -183,6 +190,13 @@ def _window(model: FittedModel, scale: float | None, notes: list[str]) -> int:
             f"their median, {spread[1]:.2f}. Fit with --microns-per-pixel to settle it."
         )
     return max(1, round(record.patch.size * due / scale))
+
+
+def _treatment(model: FittedModel, image: Image, window: int, points: Points, name: str) -> Treatment:
+    """How patches of this slide are treated, as the model's were: stains are fitted on patches all over its points."""
+    patch = model.record.patch
+    corners = np.rint(points.pixel_xy[sampled(len(points))]).astype(np.int64) - window // 2
+    return fit_treatment(patch.stain, lambda: np.stack(list(read_patches(image, corners, window, patch.size))), name)
 
 
 def _predict_windows(

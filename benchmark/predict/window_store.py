@@ -11,6 +11,7 @@ from typing_extensions import override
 from ...datasets.cohort import InputStore
 from ...datasets.images import Image
 from ...datasets.patches import read_patches
+from ...datasets.stain_treatment import Treatment
 from ...datasets.views import Views, view_windows
 from ..engine.inputs import out_of_reach
 from .model import FittedModel
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 class WindowStore(InputStore):
     """Patches and features of one window's points, made when they are asked for; the next window takes their place."""
 
-    def __init__(self, model: FittedModel, image: Image, window: int) -> None:
+    def __init__(self, model: FittedModel, image: Image, window: int, treat: Treatment) -> None:
         self._model = model
+        self._treat = treat
         self._image = image
         self._window = window
         self._centres: NDArray[np.float64] = np.zeros((0, 2))
@@ -69,7 +71,8 @@ class WindowStore(InputStore):
         from ...methods.encoders.features import encode_views
 
         windows = view_windows(views, self._centres, self._window, self._image.size)
-        shown = read_patches(self._image, windows.corners, windows.edge, self._model.record.patch.size)
+        read = read_patches(self._image, windows.corners, windows.edge, self._model.record.patch.size)
+        shown = map(self._treat, read)
         if own is None:  # no view is the patch itself, so that nothing of it is read but how many there are
             own = np.empty((len(self._centres), self._runtime("").dim), dtype=np.float32)
         out = np.empty((len(own), views.count, own.shape[1]), dtype=np.float32)
@@ -91,5 +94,5 @@ class WindowStore(InputStore):
         size = self._model.record.patch.size
         block = np.empty((stop - start, size, size, 3), dtype=np.uint8)
         for i, patch in enumerate(read_patches(self._image, self._corners[start:stop], self._window, size)):
-            block[i] = patch
+            block[i] = self._treat(patch)
         return block

@@ -128,3 +128,24 @@ def test_neighbouring_sections_are_alike_but_not_equal(sections: list[Section]) 
         first, second = (np.log1p(s.columns(("COL1A1", "ERBB2", "CD74"))) for s in (one, two))
         alike = [np.corrcoef(first[:, g], second[:, g])[0, 1] for g in range(3)]
         assert 0.1 < np.mean(alike) < 0.95
+
+
+@pytest.mark.slow
+def test_the_shifted_demo_is_the_same_biology_of_others_seen_otherwise(
+    demo: Dataset, shifted: Dataset, sections: list[Section], colours: dict[str, NDArray[np.float64]], cache: ArrayCache
+) -> None:
+    others = [shifted.load(info.id) for info in shifted.sections]
+    assert {s.patient for s in others} == set("PQRS")
+    assert {s.genes for s in others} == {s.genes for s in sections}
+    assert all(s.n_spots == shifted.card.expected_spots[s.id] for s in others)
+    # The same genes follow the same tissue: markers of stroma are up in connective tissue, here too.
+    for section in (s for s in others if s.labels):
+        there = np.array(section.labels) == "connective tissue"
+        markers = np.log1p(section.columns(shifted.card.markers["stroma"])).mean(axis=1)
+        assert markers[there].mean() > markers[~there].mean()
+    # Every section's mean colour lies farther from the demo's middle than any of the demo's own does.
+    seen = {s.id: np.asarray(open_patches(s, 224, None, cache)[0], np.float32).mean((0, 1, 2)) for s in others}
+    own = {s.id: colours[s.id][:, :3].mean(axis=0) for s in sections}
+    middle = np.mean(list(own.values()), axis=0)
+    apart = [float(np.linalg.norm(colour - middle)) for colour in seen.values()]
+    assert min(apart) > max(float(np.linalg.norm(colour - middle)) for colour in own.values())

@@ -25,7 +25,7 @@ from ..support.places import ROOT
 from ..support.slide_images import stained
 
 DOCS = ROOT / "docs"
-MINE = ("own-data", "own-method", "predict", "protocols")
+MINE = ("own-data", "own-method", "predict", "protocols", "transfer")
 QBENCH = shutil.which("qbench", path=str(Path(sys.executable).parent)) or "qbench"
 
 
@@ -95,6 +95,7 @@ def test_commands_run_as_they_stand(folder: Path, page: str) -> None:
             "slide-8um.ome.tif",
         ],
         "protocols": ["splits/panels.csv", "runs"],
+        "transfer": ["runs"],
     }
     for name in made[page]:
         assert (folder / name).exists(), name

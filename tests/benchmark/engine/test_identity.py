@@ -27,7 +27,7 @@ from qbench.benchmark.settings import RunSettings
 from qbench.benchmark.sweep.run import sweep_identity
 from qbench.benchmark.sweep.settings import SweepSettings
 from qbench.benchmark.sweep.space import read_space
-from qbench.datasets import panel, patches, protocol, target
+from qbench.datasets import panel, patches, protocol, stain_treatment, target
 from qbench.datasets.hashing import canonical_hash
 from qbench.datasets.readers import h5ad
 from qbench.errors import IntegrityError
@@ -194,6 +194,7 @@ TRAINED: dict[str, tuple[Change, str]] = {
     "patch size": (constant(plans, "PATCH_SIZE", 112), "patch size was 224"),
     "patch version": (constant(patches, "PATCH_VERSION", 99), "patch version was"),
     "microns per pixel": (asked(microns_per_pixel=0.5), "microns per pixel was none, is 0.5"),
+    "stain": (asked(stain="grey"), "stain treatment was none, is grey"),
     "scaling version": (constant(scaling, "SCALING_VERSION", 99), "scaling version was"),
     "encoder": (asked(encoder="rgb", encoder_weights=()), "encoders default encoder was efficientnet_lite0, is rgb"),
     "encoder version": (another_encoder_version, "encoders default version was"),
@@ -232,6 +233,23 @@ def test_weights_parameters_and_seeds_are_run_again(data: Path) -> None:
     seeded = options(data, methods=("qca",), seeds=(0,))
     finish(make_plan(seeded))
     assert [c.state for c in make_plan(seeded.model_copy(update={"seeds": (0, 1)})).cells] == ["cached", "to do"] * 4
+
+
+def test_cells_whose_stain_is_treated_hold_how(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(make_plan(options(data, stain="macenko")))
+    assert states(make_plan(options(data, stain="macenko"))) == {"cached"}
+    monkeypatch.setattr(stain_treatment, "STAIN_VERSION", 99)
+    assert {cell.reason for cell in make_plan(options(data, stain="macenko")).cells} == {
+        "changed: stain version was 1, is 99"
+    }
+
+
+def test_a_stain_that_is_left_alone_is_in_no_identity(data: Path) -> None:
+    (task, *_) = (cell.task for cell in make_plan(options(data)).cells)
+    assert task.identity["patches"] == {"size": 224, "microns_per_pixel": None, "version": patches.PATCH_VERSION}
+    # What reads no image is the same, however the patches of others are treated.
+    blind = [make_plan(options(data, methods=("mean",), stain=stain)) for stain in ("none", "grey")]
+    assert [c.task.cell for c in blind[0].cells] == [c.task.cell for c in blind[1].cells]
 
 
 def test_bf16_cells_hold_what_runs_in_bf16(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

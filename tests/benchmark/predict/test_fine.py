@@ -16,6 +16,7 @@ from qbench.benchmark.predict.slide import _finer, predict_slide
 from qbench.benchmark.predict.window_store import WindowStore
 from qbench.benchmark.settings import RunSettings
 from qbench.datasets.images import open_image
+from qbench.datasets.stain_treatment import fit_treatment
 from qbench.datasets.views import Views, view_windows
 from qbench.errors import ConfigurationError
 
@@ -54,16 +55,17 @@ def test_the_view_in_the_middle_is_a_part_sized_window_there() -> None:
 
 
 def test_nodes_are_encoded_as_windows_are(data: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    untreated = fit_treatment("none", list, "s")
     fitted, image = _finer(load_model(model, {}, "cpu", "auto")), open_image(data.parent / "S0.png")
     (view,) = fitted.inputs.views
     centres = np.array([[112.0, 56.0], [112.0, 84.0], [300.0, 203.0]])
-    plain = WindowStore(fitted, image, 224)
+    plain = WindowStore(fitted, image, 224, untreated)
     plain.open(centres)
-    fine = FineStore(fitted, image, 224, 16)
+    fine = FineStore(fitted, image, 224, 16, untreated)
     fine.open(centres)
     # Lattices are 112 px apart for patches and 28 px for parts, so that some points are nodes.
     np.testing.assert_allclose(fine.features("s", view.key)[:2], plain.features("s", view.key)[:2], rtol=1e-5)
-    whole = FineStore(fitted, image, 224, 200)
+    whole = FineStore(fitted, image, 224, 200, untreated)
     whole.open(centres)
     np.testing.assert_array_equal(whole.features("s", ""), plain.features("s", ""))
     assert np.abs(fine.features("s", "") - plain.features("s", ""))[2].max() > 0

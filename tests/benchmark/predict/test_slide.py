@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
@@ -78,13 +79,17 @@ def test_a_models_folder_says_what_it_reads(model: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["colour", "ridge", "triplex[epochs=2]"])
+@pytest.mark.parametrize(
+    ("method", "stain"),
+    [("colour", "none"), ("ridge", "none"), ("colour", "macenko"), ("triplex[epochs=2]", "grey")],
+)
 def test_a_training_sections_own_spots_are_predicted_as_the_harness_does(
-    data: Path, tmp_path: Path, method: str
+    data: Path, tmp_path: Path, method: str, stain: Any
 ) -> None:
     """The slide's way (regions, windows, encoders found again) against the harness's (cached patches and features)."""
     folder = tmp_path / "model"
-    fit_model(RunSettings(methods=(method,), dataset=str(data)), folder)
+    fit_model(RunSettings(methods=(method,), dataset=str(data), stain=stain), folder)
+    assert read_fit(folder).patch.stain == stain
     cache = ArrayCache()
     dataset = open_dataset(str(data), None, cache)
     section = dataset.load("S1")

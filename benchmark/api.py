@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from ..datasets.section import Section
 from ..errors import unknown
 from ..methods.method import Method
-from .settings import RunSettings, read_settings, words
+from .read_settings import read_settings
+from .settings import RunSettings, words
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -6,13 +6,12 @@ The flags of the commands, the signature of `qbench.run`, the keys of a --config
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ..errors import ConfigurationError, short, unknown
+from ..errors import short
 from ..methods.encoders.card import DEFAULT
 
 if TYPE_CHECKING:
@@ -171,9 +170,6 @@ class RunSettings(BaseModel):
         return parse_weights(self.encoder_weights)
 
 
-Settings = TypeVar("Settings", bound=BaseModel)
-
-
 def commands(model: type[BaseModel], name: str) -> list[str]:
     """The commands that take a setting."""
     extra = model.model_fields[name].json_schema_extra
@@ -210,41 +206,3 @@ def absolute(path: str) -> str:
     if not path or "\0" in path:
         raise ValueError(f"expected a path, found {short(path)}")
     return str(Path(os.path.expanduser(path)).absolute())
-
-
-def read_settings(given: Mapping[str, Any], config: Path | None = None) -> RunSettings:
-    """The settings of a run; see `read_as`."""
-    return read_as(RunSettings, given, config, "run")
-
-
-def read_as(model: type[Settings], given: Mapping[str, Any], config: Path | None, command: str) -> Settings:
-    """Merge what was given on a command's line (None = not given) over a YAML file over the defaults.
-
-    Raises:
-        ConfigurationError: an unknown key, or a value of the wrong kind; names the flag, or the key and the file. One
-            encoder and a list of them.
-    """
-    from ..yaml_files import checked, read_yaml
-
-    values: dict[str, Any] = {}
-    if config is not None:
-        read = read_yaml(config, "YAML options")
-        if not isinstance(read, dict):
-            raise ConfigurationError(f"Expected a mapping of options in {config}, found {type(read).__name__}.")
-        for key, value in read.items():
-            name = str(key).replace("-", "_")
-            if name not in model.model_fields:
-                raise unknown(f"option in {config.name}", str(key), [f.replace("_", "-") for f in model.model_fields])
-            values[name] = value
-    stated = {key: value for key, value in given.items() if value not in (None, [], ())}
-    if {"encoder", "encoders"} <= {*values, *stated}:
-        raise ConfigurationError(
-            "Expected one of --encoder and --encoders, found both; leave out --encoder, and name its encoder among --encoders."
-        )
-
-    def place(where: tuple[int | str, ...]) -> str:
-        option = str(where[0]) if where else "the options"
-        flag = option.replace("_", "-")
-        return f"{flag} in {config}" if config is not None and option not in stated else f"--{flag}"
-
-    return checked(model, {**values, **stated}, place, f"'qbench {command} --help'")

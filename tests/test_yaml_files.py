@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 from qbench.benchmark.cli.entry import app
-from qbench.benchmark.settings import RunSettings, read_settings
+from qbench.benchmark.read_settings import read_settings
+from qbench.benchmark.settings import RunSettings
 from qbench.benchmark.sweep.ablation import Ablation
 from qbench.benchmark.sweep.settings import SweepSettings
 from qbench.benchmark.sweep.space import Space, read_space

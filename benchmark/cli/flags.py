@@ -12,7 +12,8 @@ from typing import Annotated, Any, Union
 import typer
 from pydantic import BaseModel
 
-from ..settings import RunSettings, commands, read_as, words
+from ..read_settings import read_as
+from ..settings import RunSettings, commands, words
 
 
 def option(name: str, model: type[BaseModel] = RunSettings) -> Any:

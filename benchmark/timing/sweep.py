@@ -17,7 +17,7 @@ def rows(trials: tuple[int, ...] = TRIALS, epochs: int = EPOCHS) -> list[Row]:
 
     from ..engine.plan import make_plan
     from ..engine.reporter import make_reporter
-    from ..settings import read_settings
+    from ..read_settings import read_settings
     from ..sweep.run import run_sweep
     from ..sweep.settings import SweepSettings
 

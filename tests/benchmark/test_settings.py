@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from qbench.benchmark.settings import RunSettings, read_settings
+from qbench.benchmark.read_settings import read_settings
+from qbench.benchmark.settings import RunSettings
 from qbench.errors import ConfigurationError
 
 

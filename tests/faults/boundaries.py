@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image
 from qbench.array_files import read_array, read_arrays, read_parquet, read_weights
 from qbench.benchmark.external.table import read_predictions
-from qbench.benchmark.settings import read_settings
+from qbench.benchmark.read_settings import read_settings
 from qbench.datasets.add import read_patients
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.images import open_image

@@ -35,6 +35,7 @@ FLOORS = (
     {"timing"},  # measures the others
     {"sweep", "predict", "external", "contract"},
     {"engine"},
+    {"read_settings"},
     {"scoring", "settings", "plugins"},
 )
 LONGEST = 250  # lines of a module

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qbench.benchmark.settings import RunSettings, read_settings
+from qbench.benchmark.read_settings import read_settings
+from qbench.benchmark.settings import RunSettings
 from qbench.methods.encoders import registry as encoders
 from qbench.methods.encoders.card import DEFAULT
 

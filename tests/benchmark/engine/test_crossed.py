@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from qbench.benchmark.cli.entry import app
 from qbench.benchmark.engine.plan import make_plan
-from qbench.benchmark.settings import RunSettings, read_settings
+from qbench.benchmark.read_settings import read_settings
+from qbench.benchmark.settings import RunSettings
 from qbench.errors import ConfigurationError
 from typer.testing import CliRunner
 

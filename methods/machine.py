@@ -127,7 +127,7 @@ def _require_openvino(device: str) -> None:
         raise ConfigurationError("The runtime openvino runs on the CPU only; use --device cpu or --runtime eager.")
     if not _has_openvino():
         raise ConfigurationError(
-            "The runtime openvino is not installed; install it with `pip install 'qbench[cpu]'`, or use --runtime eager."
+            "The runtime openvino is not installed; install it with `pip install 'qbench-spatial[cpu]'`, or use --runtime eager."
         )
 
 

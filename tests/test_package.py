@@ -1,10 +1,13 @@
 """The package is what its folders say, and starts without the heavy imports."""
 
+import re
 import subprocess
 import sys
 import tomllib
 
 import pytest
+import yaml
+from qbench.version import __version__
 
 from .support.places import ROOT
 
@@ -20,6 +23,34 @@ def test_the_list_of_packages_is_the_list_of_folders():
         for path in (ROOT / part).rglob("__init__.py")
     }
     assert listed == folders
+
+
+# Names of a few packages on conda-forge; OpenSlide's library is a package of its own there, not a wheel.
+CONDA = {"torch": "pytorch", "ray[tune]": "ray-tune", "matplotlib": "matplotlib-base", "openslide-bin": "openslide"}
+
+
+def test_the_conda_recipe_asks_for_what_the_package_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    recipe = yaml.safe_load((ROOT / ".ci" / "conda" / "recipe.yaml").read_text())
+    expected = {"python": project["requires-python"].removeprefix(">=")}
+    for requirement in project["dependencies"]:
+        name, version = re.fullmatch(r"(.+?)[>=]=(.+)", requirement).groups()
+        expected[CONDA.get(name, name)] = ".".join(version.split(".")[:3])  # a fourth part numbers builds of a wheel
+    found = dict(re.fullmatch(r"(\S+) [>=]=(.+)", line).groups() for line in recipe["requirements"]["run"])
+    assert found == expected
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert recipe["context"]["version"] == citation["version"] == __version__
+    assert recipe["package"]["name"] == project["name"]
+
+
+@pytest.mark.skipif(not (ROOT / "Dockerfile").exists(), reason="not a checkout")
+def test_the_container_copies_all_that_the_package_is_built_of():
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {name.split(".")[1] for name in packages if "." in name}
+    assert {f"!{name}" for name in folders | {"*.py", "py.typed", "pyproject.toml", "README.md", "LICENSE"}} <= set(
+        ignored
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["info", "qca"], ["run", "--help"], ["info", "her2st"]])

@@ -127,7 +127,10 @@ def _openvino() -> Finding:
         return Finding("openvino", "PASS", version("openvino"))
     except PackageNotFoundError:
         return Finding(
-            "openvino", "WARN", "not installed", "pip install 'qbench[cpu]' encodes several times faster on a CPU"
+            "openvino",
+            "WARN",
+            "not installed",
+            "pip install 'qbench-spatial[cpu]' encodes several times faster on a CPU",
         )
 
 

@@ -56,7 +56,7 @@ def check_output(output: Path, form: Form) -> None:
         import spatialdata  # noqa: F401
     except ImportError as error:
         raise ConfigurationError(
-            "--format zarr needs the package spatialdata; install it with: pip install 'qbench[spatialdata]'."
+            "--format zarr needs the package spatialdata; install it with: pip install 'qbench-spatial[spatialdata]'."
         ) from error
 
 

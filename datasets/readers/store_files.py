@@ -39,7 +39,7 @@ def read_store(path: Path) -> Any:
     except ImportError as error:
         raise ConfigurationError(
             f"{path} is a SpatialData store, which needs the package spatialdata; install it with: "
-            "pip install 'qbench[spatialdata]'."
+            "pip install 'qbench-spatial[spatialdata]'."
         ) from error
     try:
         return spatialdata.read_zarr(path)

@@ -1,7 +1,7 @@
 """SpatialData stores (`.zarr`): spots of Visium, bins of Visium HD, and Xenium's transcripts counted in pseudo-spots.
 
 What spatialdata-io writes is understood: a table that annotates circles or squares, with the array's rows and columns in obs,
-or points of transcripts, in microns. Needs the extra `qbench[spatialdata]`.
+or points of transcripts, in microns. Needs the extra `qbench-spatial[spatialdata]`.
 """
 
 from __future__ import annotations

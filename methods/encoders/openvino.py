@@ -1,4 +1,4 @@
-"""The runtime of the extra qbench[cpu]: OpenVINO on the CPU, fed with the patches as they lie in memory (uint8, NHWC)."""
+"""The runtime of the extra qbench-spatial[cpu]: OpenVINO on the CPU, fed with the patches as they lie in memory (uint8, NHWC)."""
 
 from __future__ import annotations
 

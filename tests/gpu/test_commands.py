@@ -83,14 +83,25 @@ def test_a_sweep_of_cells_shares_the_gpu(device: str, tmp_path: Path, record_pro
     assert hashes(together) == hashes(alone)
 
 
-@pytest.mark.parametrize("method", ["stnet", "bleep"])
-def test_a_tuned_network_predicts_a_slide_on_the_device(
+# Two that tune a backbone, and every network that reads more of a section than a spot's own patch.
+FITTED = {
+    "stnet": ("stnet[backbone=resnet18,batch_size=32]", "paper"),
+    "bleep": ("bleep[backbone=resnet18,batch_size=32]", "paper"),
+    **{name: (name, "fast") for name in ("mlp", "hist2st", "thitogene", "triplex", "deepspot", "istar")},
+    "hist2st paper": ("hist2st[bake=0]", "paper"),
+    "thitogene paper": ("thitogene", "paper"),
+    "triplex paper": ("triplex[batch_size=32]", "paper"),
+}
+
+
+@pytest.mark.parametrize("method", list(FITTED))
+def test_a_network_fits_and_predicts_a_slide_on_the_device(
     method: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Note
 ) -> None:
-    label = f"{method}[backbone=resnet18,batch_size=32]"
+    label, profile = FITTED[method]
     options = RunSettings(
         methods=(label,),
-        profile="paper",
+        profile=profile,
         device=device,
         max_epochs=1,
         sections=("A1", "B1"),
@@ -120,6 +131,6 @@ def test_a_tuned_network_predicts_a_slide_on_the_device(
     distance = float(np.linalg.norm(values[device] - values["cpu"]) / np.linalg.norm(values["cpu"]))
     record_property(
         "gpu",
-        f"| predict, tuned {method}, {len(values['cpu'])} points, apart from the CPU | {distance:.1e}, {seconds:.1f} s |",
+        f"| predict, {method}, {len(values['cpu'])} points, apart from the CPU | {distance:.1e}, {seconds:.1f} s |",
     )
     assert distance < 1e-4

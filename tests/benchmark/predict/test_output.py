@@ -73,7 +73,7 @@ def test_a_gene_with_a_slash_has_a_map_whose_name_tells_it(h5ad: Path) -> None:
 
 
 def test_a_store_holds_the_same_as_the_h5ad(model: Path, h5ad: Path, tmp_path: Path) -> None:
-    spatialdata = pytest.importorskip("spatialdata", reason="needs qbench[spatialdata]")
+    spatialdata = pytest.importorskip("spatialdata", reason="needs qbench-spatial[spatialdata]")
     predict(model, tmp_path / "o.zarr", "--format", "zarr", "--maps", "KRT6A/B/C")
     store = spatialdata.read_zarr(tmp_path / "o.zarr")
     table, due = store["predictions"], anndata.read_h5ad(h5ad)
@@ -110,6 +110,6 @@ def test_outputs_that_cannot_be_are_refused_before_anything_is_predicted(
     with pytest.raises(ConfigurationError, match=r"no gene in the panel named 'KRT6A'"):
         predict(model, tmp_path / "o.h5ad", "--maps", "KRT6A")
     monkeypatch.setitem(sys.modules, "spatialdata", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'qbench\[spatialdata\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'qbench-spatial\[spatialdata\]'"):
         check_output(tmp_path / "o.zarr", "zarr")
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]

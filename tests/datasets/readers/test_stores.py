@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from ...support.datasets_sections import GENES, counts, hexagons, write_image
 
-spatialdata = pytest.importorskip("spatialdata", reason="needs the extra qbench[spatialdata]")
+spatialdata = pytest.importorskip("spatialdata", reason="needs the extra qbench-spatial[spatialdata]")
 run = CliRunner().invoke
 
 
@@ -236,7 +236,7 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(builtins, "__import__", without)
     result = run(app, ["data", "add", "data", "--name", "mine"])
     assert isinstance(result.exception, ConfigurationError)
-    assert "pip install 'qbench[spatialdata]'" in str(result.exception)
+    assert "pip install 'qbench-spatial[spatialdata]'" in str(result.exception)
 
 
 def test_transcripts_without_genes(tmp_path: Path) -> None:

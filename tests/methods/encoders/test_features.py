@@ -188,7 +188,7 @@ def test_choices_follow_the_machine(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     assert machine.choose_runtime("compiled", "cpu") == ("compiled", "fp32")
     assert caplog.records == [], "the process of every cell chooses, and says nothing"
     assert machine.choose_runtime("eager:bf16", "cpu") == ("eager", "bf16")
-    with pytest.raises(ConfigurationError, match=r"pip install 'qbench\[cpu\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'qbench-spatial\[cpu\]'"):
         machine.choose_runtime("openvino", "cpu")
     monkeypatch.setattr(machine, "_has_openvino", lambda: True)
     assert machine.choose_runtime("auto", "cpu")[0] == "openvino"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, QbenchError
+from ..errors import DataError, IntegrityError, QbenchError
 from ..names import UNNAMED
 from .cache import ArrayCache
 from .fetch import verify_fetched
@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int], None]
 class SectionCheck:
     """What was found of one section; `problem` is the first fault, or None. `image` is its size in pixels, as text.
 
-    `microns_per_pixel` is None where nobody states it, `scale` says who does.
+    `microns_per_pixel` is None where nobody states it, `scale` says who does; `exit_code` is that of the problem, 0 for none.
     """
 
     id: str
@@ -42,6 +42,7 @@ class SectionCheck:
     notes: tuple[str, ...]
     microns_per_pixel: float | None = None
     scale: str = ""
+    exit_code: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,14 @@ class DatasetCheck:
     @property
     def sound(self) -> bool:
         """Whether nothing was found: no problem of the dataset or of a section, no leak."""
-        return not self.problems and not self.leaks and all(section.problem is None for section in self.sections)
+        return self.exit_code == 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 where it is sound, 3 where it is not what it should be, 2 where something cannot be read or is unusable."""
+        codes = [section.exit_code for section in self.sections]
+        codes += [IntegrityError.exit_code] * bool(self.leaks) + [DataError.exit_code] * bool(self.problems)
+        return max(codes, default=0)
 
 
 def check_dataset(
@@ -87,7 +95,7 @@ def check_dataset(
             section = dataset.load(info.id)
             found.append(_check_section(dataset, info, section, progress))
         except QbenchError as error:
-            found.append(SectionCheck(info.id, info.patient, 0, 0, 0, "", str(error), ()))
+            found.append(SectionCheck(info.id, info.patient, 0, 0, 0, "", str(error), (), exit_code=error.exit_code))
             continue
         read.append(info.id)
         seen |= set(section.genes)
@@ -115,9 +123,10 @@ def _overlap_findings(dataset: Dataset, overlaps: list[Overlap]) -> tuple[list[s
 
 def _check_section(dataset: Dataset, info: SectionInfo, section: Section, progress: Progress | None) -> SectionCheck:
     due = dataset.card.expected_spots.get(info.id)
-    problem = None
+    problem, code = None, 0
     if due is not None and section.n_spots != due:
         problem = f"expected the published {due} spots, found {section.n_spots}"
+        code = IntegrityError.exit_code
     size, notes = "", section.notes
     if info.image is not None:
         report = None if progress is None else partial(progress, f"image of {info.id}")
@@ -126,7 +135,8 @@ def _check_section(dataset: Dataset, info: SectionInfo, section: Section, progre
             notes = tuple(dict.fromkeys((*notes, *more)))
         except QbenchError as error:
             fault = str(error)
-        problem = problem or fault
+        if fault is not None and problem is None:
+            problem, code = fault, DataError.exit_code
     umi = int(section.counts.sum(dtype=np.int64))
     return SectionCheck(
         id=info.id,
@@ -139,6 +149,7 @@ def _check_section(dataset: Dataset, info: SectionInfo, section: Section, progre
         notes=notes,
         microns_per_pixel=section.microns_per_pixel,
         scale=section.scales[0].source if section.scales else "",
+        exit_code=code,
     )
 
 

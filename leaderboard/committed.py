@@ -70,6 +70,7 @@ def commit(runs: Path, folder: Path) -> int:
     files: dict[Path, list[str]] = defaultdict(list)
     for place, record in found:
         raw = json.loads((place / "record.json").read_bytes())
+        raw["hashes"].pop("record", None)  # of another layout; its digest stands in its place
         line = json.dumps(raw, separators=(",", ":"))
         files[Path(place.parent.name) / f"{path_part(record.fold.name)}.jsonl"].append(line)
     with written_folder(folder) as new:

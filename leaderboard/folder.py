@@ -2,44 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, IntegrityError
 from .analysis import REFERENCE
 from .ceiling import table_ceiling
-from .record import find_records
-from .stored import folders_by_cell
+from .record import Record, find_records
+from .stored import damage, folders_by_cell
 from .summarise import summarise
 from .table import Table
 
 
 def read_tables(
-    folder: Path, reference: str = REFERENCE, ceilings: bool = False
+    folder: Path,
+    reference: str = REFERENCE,
+    ceilings: bool = False,
+    damaged: Callable[[str], None] | None = None,
+    files: bool = True,
 ) -> tuple[list[Table], dict[str, Path]]:
     """The tables of what a runs folder holds, and the folder of each cell that has more than its record.
+
+    What is damaged is named, and the rest goes on: a cell without a sound record is no part of the tables, one with
+    damaged files beside it counts as one whose files are not there.
 
     Args:
         folder: runs, as `qbench run --out` wrote them.
         reference: label of the row that the statistics compare every other one with.
         ceilings: also what a perfect prediction could reach; reads every cell's truth.
+        damaged: told a sentence for each result that is damaged; without it the first one is raised, of records alone.
+        files: whether the files beside the records will be read, so that they are held against their hashes first.
 
     Raises:
         ConfigurationError: no such folder, or no records in it.
+        IntegrityError: none that is sound.
     """
     if not folder.is_dir():
         raise ConfigurationError(
             f"Expected a runs folder at {folder}, found none; name it, or make one with 'qbench run'."
         )
-    found = find_records(folder)
+    told: list[str] = []
+    found = find_records(folder, None if damaged is None else told.append)
+    sound = [place for place in found if not (files and damaged is not None and _told(place, told))]
+    if damaged is not None:
+        for sentence in told:
+            damaged(sentence)
+    if told and not found:
+        raise IntegrityError(
+            f"Expected a sound record in {folder}, found {len(told)} damaged; delete the folders named and run their cells "
+            "again."
+        )
     if not found:
         raise ConfigurationError(
             f"Expected records in {folder}, found none; run something first, for example 'qbench run --methods ridge'."
         )
-    folders = folders_by_cell(found)
+    folders = folders_by_cell(sound)
     tables = summarise((record for _, record in found), reference)
     return (with_ceilings(tables, folders) if ceilings else tables), folders
+
+
+def _told(place: tuple[Path, Record], told: list[str]) -> bool:
+    """Whether the files of a cell are damaged; what is wrong with them is added to `told`."""
+    found = damage(*place)
+    told += [f"{place[0]}: {sentence}" for sentence in found]
+    return bool(found)
 
 
 def with_ceilings(tables: Iterable[Table], folders: Mapping[str, Path]) -> list[Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,10 +17,11 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from ..errors import ConfigurationError, reading
+from ..errors import ConfigurationError, IntegrityError, QbenchError, reading
 from ..files import regular_bytes
 from ..names import shown
 from ..yaml_files import dotted, fault
+from .seal import own_hash
 
 SCHEMA = 2  # 2: the identity holds the whole fold and the rules
 
@@ -113,7 +115,7 @@ class FoldRecord(_Part):
 class Hashes(_Part):
     """sha256 of what went in and what came out; equal records agree in `predictions` and `scores`.
 
-    `files` are of the files beside the record, as they were written; records of before have none.
+    `files` are of the files beside the record, `record` of its own (see `seal`); records of before have neither.
     """
 
     data: str
@@ -123,6 +125,7 @@ class Hashes(_Part):
     predictions: str | None = None
     scores: str | None = None
     files: dict[str, str] | None = None
+    record: str | None = None
 
 
 class Failure(_Part):
@@ -196,15 +199,23 @@ class Record(_Part):
         return self.method.profile
 
 
-def read_record(path: Path) -> Record:
-    """The record in a file.
+def read_record(path: Path, edited: Callable[[str], None] | None = None) -> Record:
+    """The record in a file; `edited` is told, instead of an error, that it is not as it was written.
 
     Raises:
         ConfigurationError, DataError: as in `parse_record`; or a file that cannot be read.
+        IntegrityError: bytes that are not those that were written; records of before hold no hash of themselves.
     """
     with reading("a qbench record", path, "delete its folder and run the cell again"):
         text = regular_bytes(path).decode()
-    return parse_record(text, str(path), "Delete its folder and run the cell again.")
+    record = parse_record(text, str(path), "Delete its folder and run the cell again.")
+    stated = record.hashes.record
+    if stated is not None and own_hash(text, stated) != stated:
+        words = f"Expected the record in {path} as it was written, but its sha256 differs; delete its folder and run the cell again."
+        if edited is None:
+            raise IntegrityError(words)
+        edited(words)
+    return record
 
 
 def parse_record(text: str, place: str, remedy: str) -> Record:
@@ -226,12 +237,22 @@ def parse_record(text: str, place: str, remedy: str) -> Record:
         return Record.model_validate_json(text)
     except ValidationError as error:
         where, words = fault(error, Record)
-        raise ConfigurationError(
-            f"Expected a qbench record in {place}, but {dotted(where)}: {words} {remedy}"
-        ) from error
+        found = f"{dotted(where)}: {words}"
+        raise ConfigurationError(f"Expected a qbench record in {place}, but {found} {remedy}") from error
 
 
-def find_records(runs: Path) -> list[tuple[Path, Record]]:
-    """All records below a runs folder (`<protocol>/<cell>/record.json`), sorted by path, with their folders."""
-    paths = sorted(runs.glob("*/*/record.json"))
-    return [(path.parent, read_record(path)) for path in paths if not path.parent.name.startswith(".")]
+def find_records(runs: Path, damaged: Callable[[str], None] | None = None) -> list[tuple[Path, Record]]:
+    """All records below a runs folder (`<protocol>/<cell>/record.json`), sorted by path, with their folders.
+
+    Those that cannot be read are left out and told to `damaged`, a sentence each; without it, they are raised, as by
+    `read_record`.
+    """
+    found = []
+    for path in (path for path in sorted(runs.glob("*/*/record.json")) if not path.parent.name.startswith(".")):
+        try:
+            found.append((path.parent, read_record(path)))
+        except QbenchError as error:
+            if damaged is None:
+                raise
+            damaged(str(error))
+    return found

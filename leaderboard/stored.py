@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,34 @@ class StoredPredictions:
 def folders_by_cell(found: Iterable[tuple[Path, Record]]) -> dict[str, Path]:
     """Cell identity -> its folder, of what `find_records` returned; folders that hold a record alone are left out."""
     return {record.cell: folder for folder, record in found if any(p.name != "record.json" for p in folder.iterdir())}
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """sha256 of each file of a cell but its record and its model, by name."""
+    out = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name != "record.json":
+            with path.open("rb") as file:
+                out[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return out
+
+
+def damage(folder: Path, record: Record) -> list[str]:
+    """A sentence for each file of a cell that is not as it was written; of records without hashes, that cannot be read."""
+    found = []
+    if record.hashes.files is None:
+        for read in (read_diagnostics, read_table):
+            try:
+                read(folder)
+            except DataError as error:
+                found.append(str(error))
+        return found
+    there = hash_files(folder)
+    return [
+        f"{name} {'is not the one that was written (sha256 differs)' if name in there else 'is missing'}; {AGAIN}"
+        for name, sha256 in record.hashes.files.items()
+        if there.get(name) != sha256
+    ]
 
 
 def read_predictions(folder: Path, genes: Sequence[str] | None = None) -> StoredPredictions:
@@ -122,7 +151,8 @@ def _check_sections(folder: Path, name: str, sections: Iterable[Any]) -> None:
     path = folder / "record.json"
     if not path.is_file():
         return
-    due, found = set(read_record(path).fold.test), set(map(str, sections))
+    record = read_record(path, edited=lambda _: None)  # which is told where the record is read for itself
+    due, found = set(record.fold.test), set(map(str, sections))
     if not found <= due:
         raise DataError(
             f"Expected test sections {', '.join(sorted(due))} in {folder / name}, as its record has them, found "

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from . import flags
+from .damage import naming_damage
 
 
 def add(app: typer.Typer) -> None:
@@ -30,12 +31,13 @@ def compare(
     from ...leaderboard.compare_text import gap_json, print_gap
     from ...leaderboard.folder import read_tables
 
-    tables, folders = read_tables(out or runs)
-    found = gaps(tables, first, second, folders, figure)
-    if as_json:
-        print(json.dumps({"schema": 1, "gaps": [gap_json(gap) for gap in found]}, indent=1))
-        return
-    from rich.console import Console
+    with naming_damage() as damaged:
+        tables, folders = read_tables(out or runs, damaged=damaged)
+        found = gaps(tables, first, second, folders, figure)
+        if as_json:
+            print(json.dumps({"schema": 1, "gaps": [gap_json(gap) for gap in found]}, indent=1))
+            return
+        from rich.console import Console
 
-    for gap in found:
-        print_gap(gap, Console(highlight=False))
+        for gap in found:
+            print_gap(gap, Console(highlight=False))

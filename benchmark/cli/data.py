@@ -145,7 +145,7 @@ def verify(name: Name, data_dir: flags.DataDir = None, as_json: flags.Json = Fal
     else:
         _show(found, quiet)
     if not found.sound:
-        raise typer.Exit(3)
+        raise typer.Exit(found.exit_code)
 
 
 def add_(
@@ -178,7 +178,7 @@ def add_(
     _show(found, quiet)
     if not found.sound:
         typer.echo(f"{card} is written; mend it or the files, then run 'qbench data verify {card}'.", err=True)
-        raise typer.Exit(3 if found.leaks else 2)
+        raise typer.Exit(found.exit_code)
     typer.echo(
         f"{card}: {len(sections)} {'section' if len(sections) == 1 else 'sections'}; use it with --dataset {card}"
     )

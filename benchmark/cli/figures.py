@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import flags
+from .damage import naming_damage
 
 
 def add(app: typer.Typer) -> None:
@@ -33,20 +34,21 @@ def figures(
     from ...leaderboard.genes import check_genes, fold_panels
     from ...methods.registry import split_list
 
-    tables, folders = read_tables(out or runs)
-    chosen = split_list(genes or "")
-    notes = check_genes(chosen, tables, folders)
-    if genes is None:  # the paper's three, where a panel has them
-        panel = {gene for table in tables for genes_of in fold_panels(table, folders).values() for gene in genes_of}
-        chosen = [gene for gene in GENES if gene in panel]
+    with naming_damage() as damaged:
+        tables, folders = read_tables(out or runs, damaged=damaged)
+        chosen = split_list(genes or "")
+        notes = check_genes(chosen, tables, folders)
+        if genes is None:  # the paper's three, where a panel has them
+            panel = {gene for table in tables for genes_of in fold_panels(table, folders).values() for gene in genes_of}
+            chosen = [gene for gene in GENES if gene in panel]
 
-    def progress(what: str, done: int, total: int) -> None:
-        if not quiet:
-            typer.echo(what, err=True)
+        def progress(what: str, done: int, total: int) -> None:
+            if not quiet:
+                typer.echo(what, err=True)
 
-    for note in notes:
-        typer.echo(note, err=True)
-    titles = {row.title for table in tables for row in table.rows}  # a title may hold commas
-    named = [name for text in methods or () for name in ([text] if text in titles else split_list(text))]
-    paths = draw_figures(tables, folders, to, chosen, progress, named)
-    typer.echo(f"{len(paths)} files in {to}")
+        for note in notes:
+            typer.echo(note, err=True)
+        titles = {row.title for table in tables for row in table.rows}  # a title may hold commas
+        named = [name for text in methods or () for name in ([text] if text in titles else split_list(text))]
+        paths = draw_figures(tables, folders, to, chosen, progress, named)
+        typer.echo(f"{len(paths)} files in {to}")

@@ -10,6 +10,7 @@ import typer
 
 from ...errors import ConfigurationError, unknown
 from . import flags
+from .damage import naming_damage
 
 if TYPE_CHECKING:
     from ...leaderboard.table import Table
@@ -54,28 +55,30 @@ def leaderboard(
         raise unknown("format", form, FORMATS)
     if genes is not None and form != "html":
         raise ConfigurationError("--genes chooses the maps of the page, found another format; add --format html.")
-    tables, folders = read_tables(out or runs, reference, ceilings=detail or form in ("html", "json"))
-    if form is None:
-        from rich.console import Console
+    files = detail or form in ("html", "json")
+    with naming_damage() as damaged:
+        tables, folders = read_tables(out or runs, reference, files, damaged, files)
+        if form is None:
+            from rich.console import Console
 
-        from ...leaderboard.terminal import print_tables
+            from ...leaderboard.terminal import print_tables
 
-        print_tables(tables, Console(highlight=False), detail)
-        return
-    if form == "html":
-        text = _page(tables, folders, genes, data_dir, dataset)
-    else:
-        from ...leaderboard.render import render
+            print_tables(tables, Console(highlight=False), detail)
+            return
+        if form == "html":
+            text = _page(tables, folders, genes, data_dir, dataset)
+        else:
+            from ...leaderboard.render import render
 
-        text = render(tables, form, detail)  # type: ignore[arg-type]
-    if output is None:
-        sys.stdout.write(text)
-        return
-    from ...files import write_text
+            text = render(tables, form, detail)  # type: ignore[arg-type]
+        if output is None:
+            sys.stdout.write(text)
+            return
+        from ...files import write_text
 
-    write_text(output, text)
-    if form == "html":
-        typer.echo(f"{output}: {len(text.encode()) / 1e6:.1f} MB, open it in a browser", err=True)
+        write_text(output, text)
+        if form == "html":
+            typer.echo(f"{output}: {len(text.encode()) / 1e6:.1f} MB, open it in a browser", err=True)
 
 
 def _page(

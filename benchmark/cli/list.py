@@ -12,6 +12,7 @@ import typer
 from ...errors import ConfigurationError, QbenchError, unknown
 from ...registries import Registry, installed
 from . import flags
+from .damage import naming_damage
 
 KINDS = ("methods", "datasets", "encoders", "protocols", "metrics", "readers", "runs")
 
@@ -35,12 +36,17 @@ def list_(
     if kind == "runs" and out is not None and not out.is_dir():
         raise ConfigurationError(f"Expected a runs folder at {out}, found none; check --out.")
     kinds = [kind] if kind else list(KINDS[:-1])
-    rows = {
-        name: _protocols() if name == "protocols" else _runs(out or Path("runs")) if name == "runs" else _rows(name)
-        for name in kinds
-    }
+    if kind == "runs":
+        with naming_damage() as damaged:
+            _show({kind: _runs(out or Path("runs"), damaged)}, as_json)
+        return
+    rows = {name: _protocols() if name == "protocols" else _rows(name) for name in kinds}
     for sentence in _refused(kinds):
         typer.echo(sentence, err=True)
+    _show(rows, as_json)
+
+
+def _show(rows: dict[str, list[dict[str, Any]]], as_json: bool) -> None:
     if as_json:
         print(json.dumps({"schema": 1, **rows}, indent=1))
         return
@@ -149,7 +155,7 @@ def _protocols() -> list[dict[str, Any]]:
     return [{"name": name, "what": protocol.read_protocol(name).title} for name in protocol.names()]
 
 
-def _runs(folder: Path) -> list[dict[str, Any]]:
+def _runs(folder: Path, damaged: Callable[[str], None]) -> list[dict[str, Any]]:
     from ...leaderboard.record import find_records
 
     return [
@@ -160,7 +166,7 @@ def _runs(folder: Path) -> list[dict[str, Any]]:
             "status": record.status,
             "started": record.started,
         }
-        for path, record in find_records(folder)
+        for path, record in find_records(folder, damaged)
     ]
 
 

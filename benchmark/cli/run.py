@@ -9,6 +9,7 @@ import typer
 
 from ..settings import RunSettings
 from . import flags
+from .damage import naming_damage
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -55,16 +56,17 @@ def run(
     if dry_run:
         _print_plan(plan, as_json)
         return
-    records = execute(plan, make_reporter(quiet or as_json, verbose))
-    tables = summarise(records)
-    if as_json:
-        print(json.dumps(tables_json(with_ceilings(tables, plan.folders)), indent=1))
-    else:
-        from rich.console import Console
+    with naming_damage() as damaged:
+        records = execute(plan, make_reporter(quiet or as_json, verbose), damaged)
+        tables = summarise(records)
+        if as_json:
+            print(json.dumps(tables_json(with_ceilings(tables, plan.folders)), indent=1))
+        else:
+            from rich.console import Console
 
-        from ...leaderboard.terminal import print_tables
+            from ...leaderboard.terminal import print_tables
 
-        print_tables(tables, Console(highlight=False))
+            print_tables(tables, Console(highlight=False))
     if any(record.status == "failed" for record in records):
         raise typer.Exit(1)
 

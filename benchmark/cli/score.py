@@ -10,6 +10,7 @@ import typer
 
 from ..settings import RunSettings
 from . import flags
+from .damage import naming_damage
 
 
 def add(app: typer.Typer) -> None:
@@ -48,17 +49,18 @@ def score(
     records, notes = score_predictions(predictions, name or predictions.name.split(".")[0], scale, settings)
     # Beside what else was run on the same protocol and track, for that is what the row is compared with.
     first = records[0]
-    stored = find_records(settings.out)
-    beside = [r for _, r in stored if (r.protocol.hash, r.track) == (first.protocol.hash, first.track)]
-    tables = summarise(beside)
-    if as_json:
-        print(json.dumps(tables_json(with_ceilings(tables, folders_by_cell(stored))), indent=1))
-        return
-    from rich.console import Console
+    with naming_damage() as damaged:
+        stored = find_records(settings.out, damaged)
+        beside = [r for _, r in stored if (r.protocol.hash, r.track) == (first.protocol.hash, first.track)]
+        tables = summarise(beside)
+        if as_json:
+            print(json.dumps(tables_json(with_ceilings(tables, folders_by_cell(stored))), indent=1))
+            return
+        from rich.console import Console
 
-    from ...leaderboard.terminal import print_tables
+        from ...leaderboard.terminal import print_tables
 
-    if not quiet:
-        for note in notes:
-            typer.echo(note, err=True)
-    print_tables(tables, Console(highlight=False))
+        if not quiet:
+            for note in notes:
+                typer.echo(note, err=True)
+        print_tables(tables, Console(highlight=False))

@@ -13,7 +13,7 @@ from ...datasets.folds import Fold
 from ...datasets.hashing import canonical_hash
 from ...datasets.protocol import Protocol
 from ...datasets.registry import Dataset
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, QbenchError
 from ...leaderboard.record import PatchRecord, Record
 from ...methods.encoders.registry import EVERY, say_what_is_slow
 from ...methods.machine import choose_precision, resolve_device
@@ -35,7 +35,7 @@ class PlannedCell:
     """A cell with its state in the runs folder, and why it is not simply read from there."""
 
     task: CellTask
-    state: Literal["cached", "failed", "to do"]
+    state: Literal["cached", "failed", "damaged", "to do"]
     reason: str
     record: Record | None = None
 
@@ -196,7 +196,10 @@ def available_cores() -> int:
 
 
 def _plan_cell(task: CellTask, stored: RunsFolder) -> PlannedCell:
-    record = stored.of(task)
+    try:
+        record = stored.of(task)
+    except QbenchError as error:
+        return PlannedCell(task, "damaged", str(error))
     if record is not None and record.cell == task.cell:
         if record.status == "done":
             return PlannedCell(task, "cached", "done", record)

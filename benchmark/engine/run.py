@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from ...datasets.cache import ArrayCache
 from ...datasets.gene_names import missing_notes
 from ...datasets.views import Views
+from ...errors import IntegrityError
 from ...files import remove_leftovers
 from ...leaderboard.record import Record
 from ...methods.encoders.features import release
@@ -18,8 +19,17 @@ from .reporter import Reporter
 from .worker import run_apart
 
 
-def execute(plan: Plan, reporter: Reporter) -> list[Record]:
-    """Run the plan's pending cells and return the records of all its cells, in the plan's order."""
+def execute(plan: Plan, reporter: Reporter, damaged: Callable[[str], None] | None = None) -> list[Record]:
+    """Run the plan's pending cells and return the records of all its cells, in the plan's order.
+
+    Args:
+        plan: the cells.
+        reporter: told what happens.
+        damaged: told a sentence for each cell whose stored record is damaged; those are neither run nor returned.
+
+    Raises:
+        IntegrityError: a damaged record, where `damaged` is None, once all that is to run has run.
+    """
     for note in plan.notes:
         reporter.note(note)
     pending = plan.pending()
@@ -35,6 +45,10 @@ def execute(plan: Plan, reporter: Reporter) -> list[Record]:
             )  # a killed run's cell may have ended its last write after the first
     finally:
         reporter.finish()
+    for sentence in (cell.reason for cell in plan.cells if cell.state == "damaged"):
+        if damaged is None:
+            raise IntegrityError(sentence)
+        damaged(sentence)
     for note in missing_notes(genes_missing(records.values())):
         reporter.note(note)
     return [found for cell in plan.cells if (found := records.get(cell.task.cell)) is not None]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...datasets.protocol import Protocol
+from ...errors import QbenchError
 from ...leaderboard.record import Record, read_record
 from .task import CellTask
 
@@ -31,7 +32,11 @@ class RunsFolder:
         self._newest: dict[tuple[str, str], dict[_Kind, Record]] = {}
 
     def of(self, task: CellTask) -> Record | None:
-        """The record in the cell's own folder, whatever cell it says it is of."""
+        """The record in the cell's own folder, whatever cell it says it is of.
+
+        Raises:
+            QbenchError: it is damaged.
+        """
         path = self._runs / self._protocol / task.name / "record.json"
         return self._record(path) if path.is_file() else None
 
@@ -45,7 +50,10 @@ class RunsFolder:
         if place not in self._newest:
             newest: dict[_Kind, Record] = {}
             for path in self._listed().get(place, ()):
-                record = self._record(path)
+                try:
+                    record = self._record(path)
+                except QbenchError:  # damaged: said of the cell whose folder it is, and no reason for another
+                    continue
                 kind = _Kind(record.method.label, record.fold.name, record.tuned is not None, record.protocol.images)
                 for some in (kind, kind._replace(encoder=None if record.encoder is None else record.encoder.name)):
                     if some not in newest or record.started > newest[some].started:

@@ -15,11 +15,12 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from ...datasets.hashing import plain_sha256
 from ...datasets.target import integer_counts
 from ...errors import QbenchError, reason
 from ...files import disk_full, written_folder
 from ...leaderboard.record import Failure, Record
+from ...leaderboard.seal import UNSET, own_hash
+from ...leaderboard.stored import hash_files
 from ...methods.method import Method
 from .pictures import spatial_entry
 from .result import CellResult
@@ -75,15 +76,23 @@ def write_cell(
                 _write_predictions(temporary / "predictions.h5ad", result)
                 if method is not None:
                     method.save(temporary / "model")
-                    model = hash_folder(temporary / "model")
-                    record = record.model_copy(update={"hashes": record.hashes.model_copy(update={"model": model})})
+                    record = _with_hashes(record, model=hash_folder(temporary / "model"))
             _write_diagnostics(temporary / "diagnostics.npz", history, {} if result is None else result.diagnostics)
             files = hash_files(temporary)
-            record = record.model_copy(update={"hashes": record.hashes.model_copy(update={"files": files})})
-            (temporary / RECORD).write_text(record.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+            record = _with_hashes(record, files=files, record=UNSET)
+            record = _with_hashes(record, record=own_hash(_json(record)))
+            (temporary / RECORD).write_text(_json(record), encoding="utf-8")
     except (OSError, RuntimeError) as error:
         raise unwritable(folder, error) from error
     return record
+
+
+def _with_hashes(record: Record, /, **hashes: Any) -> Record:
+    return record.model_copy(update={"hashes": record.hashes.model_copy(update=hashes)})
+
+
+def _json(record: Record) -> str:
+    return record.model_dump_json(by_alias=True, indent=1)
 
 
 def unwritable(folder: Path, error: OSError | RuntimeError) -> QbenchError:
@@ -161,13 +170,6 @@ def _write_diagnostics(path: Path, history: list[dict[str, float]], arrays: dict
     names = dict.fromkeys(name for epoch in history for name in epoch)
     epochs = {f"history/{name}": np.array([epoch.get(name, np.nan) for epoch in history]) for name in names}
     np.savez_compressed(path, **epochs, **arrays)  # type: ignore[arg-type]
-
-
-def hash_files(folder: Path) -> dict[str, str]:
-    """sha256 of each file of a cell but its record and its model, by name."""
-    return {
-        path.name: plain_sha256(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != RECORD
-    }
 
 
 def hash_folder(folder: Path) -> str:

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from ...datasets.hashing import canonical_hash
 from ...datasets.target import integer_counts
-from ...errors import ConfigurationError, DataError, QbenchError, reason
+from ...errors import ConfigurationError, QbenchError, reason
 from ...leaderboard.record import Record, read_record
 from ...leaderboard.stored import (
     StoredPredictions,
+    damage,
     open_predictions,
-    read_diagnostics,
     read_predictions,
     read_spots,
     read_table,
@@ -32,7 +32,7 @@ from ..scoring.metrics import SCORE_VERSION
 from .rescore import rescore
 from .result import CellResult, hash_scores
 from .split_check import check_split, check_stored
-from .store import hash_files, hash_folder
+from .store import hash_folder
 
 # Another machine sums in another order; more than this is another number.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
@@ -70,9 +70,10 @@ def verify(runs: Path, progress: Progress | None = None) -> Verification:
     for done, path in enumerate(paths, start=1):
         name = path.parent.relative_to(runs).as_posix()
         try:
-            record = read_record(path)
+            told: list[str] = []  # an edit: what it contradicts is looked for all the same
+            record = read_record(path, told.append)
             failed += record.status == "failed"
-            problems += [Problem(name, message) for message in check_cell(path.parent, record)]
+            problems += [Problem(name, message) for message in (*told, *check_cell(path.parent, record))]
         except QbenchError as error:
             problems.append(Problem(name, str(error)))
         if progress is not None:
@@ -82,13 +83,13 @@ def verify(runs: Path, progress: Progress | None = None) -> Verification:
 
 def check_cell(folder: Path, record: Record) -> list[str]:
     """Every contradiction in one cell's folder, and what in it is missing or cannot be read, a sentence each."""
-    found = check_record(record) + _check_files(folder, record)
+    found = check_record(record) + damage(folder, record)
     if record.status == "failed":
         return found
     try:
         return found + _check_results(folder, record)
     except QbenchError as error:
-        return [*found, str(error)]
+        return list(dict.fromkeys([*found, str(error)]))
     except Exception as error:  # noqa: BLE001 - readable files that contradict each other fail anywhere
         return [*found, f"its files do not belong together: {reason(error)}; run the cell again"]
 
@@ -111,23 +112,6 @@ def _check_results(folder: Path, record: Record) -> list[str]:
     if (folder / "model").is_dir() and hash_folder(folder / "model") != record.hashes.model:
         found.append("the saved model is not the one that the record was made of (sha256 differs)")
     return found
-
-
-def _check_files(folder: Path, record: Record) -> list[str]:
-    """Files beside the record whose bytes are not those that were written; diagnostics at least can be read."""
-    stated = record.hashes.files
-    if stated is None:  # a record of before
-        try:
-            read_diagnostics(folder)
-        except DataError as error:
-            return [str(error)]
-        return []
-    there = hash_files(folder)
-    return [
-        f"{name} {'is missing; run the cell again' if name not in there else 'is not the one that was written (sha256 differs)'}"
-        for name, sha256 in stated.items()
-        if there.get(name) != sha256
-    ]
 
 
 def check_record(record: Record) -> list[str]:

@@ -105,13 +105,13 @@ def test_faults_of_add(tmp_path: Path, arguments: list[str], error: type[Excepti
     assert message in str(result.exception)
 
 
-def test_verify_tells_what_is_wrong_and_exits_three(tmp_path: Path) -> None:
+def test_verify_tells_what_is_wrong_and_exits_as_a_run_would(tmp_path: Path) -> None:
     make_h5ads(tmp_path)
     write_h5ad(tmp_path / "S3.h5ad", genes=tuple(f"ENSG{i:011d}" for i in range(6)), spatial=grid())
     entries = [{"id": s, "patient": s, "file": f"{s}.h5ad"} for s in ("S1", "S2", "S3")]
     write_card(tmp_path / "mine.yaml", "h5ad", entries)
     result = run(app, ["data", "verify", "mine.yaml", "--json"])
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     found = json.loads(result.stdout)
     assert found["problems"] == [
         "Gene names are Ensembl ids in S3 and symbols in S1, S2; name the column of symbols with 'symbols:' in the "
@@ -122,7 +122,7 @@ def test_verify_tells_what_is_wrong_and_exits_three(tmp_path: Path) -> None:
     ]
     (tmp_path / "S3.h5ad").write_bytes(b"damaged")
     result = run(app, ["data", "verify", "mine.yaml"])
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     assert "1 of 3 sections is not sound: S3" in result.output
     [line] = [line for line in result.output.splitlines() if "S3.h5ad" in line]
     assert line.startswith("Expected an AnnData file")
@@ -200,11 +200,11 @@ def test_verify_decodes_every_image_to_its_end(tmp_path: Path, kind: str, damage
         if kind == "tif":
             assert [news for news in heard if news[0] == "image of S1"][-1] == ("image of S1", 20, 20)
         return
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     assert f"S.{kind}" in str(found.problem)
     assert json.loads(result.stdout)["sections"][0]["problem"] == found.problem
     assert "\n" not in str(found.problem)
-    assert run(app, ["data", "verify", "mine.yaml"]).exit_code == 3
+    assert run(app, ["data", "verify", "mine.yaml"]).exit_code == 2
 
 
 def two_libraries(path: Path) -> None:

@@ -161,6 +161,7 @@ def test_a_failed_cell_is_no_result(tmp_path):
     make_runs(runs, {"qca": 0.8})
     path = next(runs.glob("*/*/record.json"))
     record = json.loads(path.read_bytes())
+    record["hashes"]["record"] = None  # edited on purpose
     record |= {"status": "failed", "failure": {"type": "MethodError", "message": "no", "traceback": ""}}
     path.write_text(json.dumps(record))
     with pytest.raises(IntegrityError, match="finished cells only"):

@@ -1,0 +1,25 @@
+"""A command that meets damaged results names each, goes on with the rest, and ends with exit code 3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+
+from ...errors import IntegrityError
+from ...names import shown
+
+
+@contextmanager
+def naming_damage() -> Iterator[Callable[[str], None]]:
+    """Gives what is told of each damaged result; the command ends with exit code 3 if anything was told."""
+    told: list[str] = []
+
+    def name(sentence: str) -> None:
+        told.append(sentence)
+        typer.echo(f"damaged: {shown(sentence)}", err=True)
+
+    yield name
+    if told:
+        raise typer.Exit(IntegrityError.exit_code)

@@ -45,6 +45,8 @@ def read_tables(
     told: list[str] = []
     found = find_records(folder, None if damaged is None else told.append)
     sound = [place for place in found if not (files and damaged is not None and _told(place, told))]
+    if len(told) == 1 and not found:
+        raise IntegrityError(told[0])
     if damaged is not None:
         for sentence in told:
             damaged(sentence)

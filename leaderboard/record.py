@@ -200,7 +200,7 @@ class Record(_Part):
 
 
 def read_record(path: Path, edited: Callable[[str], None] | None = None) -> Record:
-    """The record in a file; `edited` is told, instead of an error, that it is not as it was written.
+    """The record in a file, without its hash of itself; `edited` is told, instead of an error, that this does not hold.
 
     Raises:
         ConfigurationError, DataError: as in `parse_record`; or a file that cannot be read.
@@ -215,7 +215,7 @@ def read_record(path: Path, edited: Callable[[str], None] | None = None) -> Reco
         if edited is None:
             raise IntegrityError(words)
         edited(words)
-    return record
+    return record.model_copy(update={"hashes": record.hashes.model_copy(update={"record": None})})
 
 
 def parse_record(text: str, place: str, remedy: str) -> Record:

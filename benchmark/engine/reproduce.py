@@ -65,7 +65,7 @@ def reproduce(
         raise ConfigurationError(
             f"Expected a cell's folder with record.json at {folder}, found none; 'qbench list runs' names them."
         )
-    record = read_record(path)
+    record = read_record(path, reporter.note)  # of an edited one the comparison tells what is other
     if record.status != "done" or record.method.kind == "external":
         raise ConfigurationError(
             f"Expected a finished cell of a method at {folder}, found {'a failed' if record.status != 'done' else 'an external'} one; "

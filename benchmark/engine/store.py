@@ -79,9 +79,9 @@ def write_cell(
                     record = _with_hashes(record, model=hash_folder(temporary / "model"))
             _write_diagnostics(temporary / "diagnostics.npz", history, {} if result is None else result.diagnostics)
             files = hash_files(temporary)
-            record = _with_hashes(record, files=files, record=UNSET)
-            record = _with_hashes(record, record=own_hash(_json(record)))
-            (temporary / RECORD).write_text(_json(record), encoding="utf-8")
+            record = _with_hashes(record, files=files)
+            digest = own_hash(_json(_with_hashes(record, record=UNSET)))
+            (temporary / RECORD).write_text(_json(_with_hashes(record, record=digest)), encoding="utf-8")
     except (OSError, RuntimeError) as error:
         raise unwritable(folder, error) from error
     return record

@@ -70,10 +70,10 @@ def verify(runs: Path, progress: Progress | None = None) -> Verification:
     for done, path in enumerate(paths, start=1):
         name = path.parent.relative_to(runs).as_posix()
         try:
-            told: list[str] = []  # an edit: what it contradicts is looked for all the same
+            told: list[str] = []  # said of a record whose edit contradicts nothing
             record = read_record(path, told.append)
             failed += record.status == "failed"
-            problems += [Problem(name, message) for message in (*told, *check_cell(path.parent, record))]
+            problems += [Problem(name, message) for message in check_cell(path.parent, record) or told]
         except QbenchError as error:
             problems.append(Problem(name, str(error)))
         if progress is not None:

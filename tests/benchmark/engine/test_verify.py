@@ -62,7 +62,6 @@ def edit(runs: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     path = cell(runs) / "record.json"
     record = json.loads(path.read_text())
     change(record)
-    record["hashes"]["record"] = None  # as of before: what it says is all that can contradict
     path.write_text(json.dumps(record))
 
 
@@ -117,10 +116,7 @@ def test_an_edited_identity_no_longer_fits_its_hash(runs):
     record = json.loads(path.read_text())
     record["identity"]["parameters"] = record["method"]["parameters"] = {"alpha": 0.9}
     path.write_text(json.dumps(record))
-    sealed, told = messages(runs)
-    assert sealed.startswith("Expected the record in ")
-    assert "sha256 differs" in sealed
-    assert told == "the cell is not the hash of its identity"
+    assert messages(runs) == ["the cell is not the hash of its identity"]
 
 
 def _swap_patient(record: dict[str, Any]) -> None:

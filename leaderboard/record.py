@@ -6,15 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-)
+import pydantic
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_serializer
 from pydantic_core import from_json
 
 from ..errors import ConfigurationError, IntegrityError, QbenchError, reading
@@ -74,7 +67,7 @@ class PatchRecord(_Part):
     stain: Literal["none", "grey", "macenko"] = "none"
 
     @model_serializer(mode="wrap")
-    def _without_none(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_none(self, dump: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A stain that was left alone is not said: what was stored before there were treatments stays as it is."""
         return {name: value for name, value in dump(self).items() if (name, value) != ("stain", "none")}
 
@@ -244,8 +237,7 @@ def parse_record(text: str, place: str, remedy: str) -> Record:
 def find_records(runs: Path, damaged: Callable[[str], None] | None = None) -> list[tuple[Path, Record]]:
     """All records below a runs folder (`<protocol>/<cell>/record.json`), sorted by path, with their folders.
 
-    Those that cannot be read are left out and told to `damaged`, a sentence each; without it, they are raised, as by
-    `read_record`.
+    Those that cannot be read are left out and told to `damaged`, a sentence each; without it, they are raised.
     """
     found = []
     for path in (path for path in sorted(runs.glob("*/*/record.json")) if not path.parent.name.startswith(".")):

@@ -27,6 +27,7 @@ class Hist2ST(SectionMethod):
     """
 
     name = "hist2st"
+    version = 2
     hint = "hist2st reads a whole section at once: set inputs=features, bake=0, a smaller dim or a smaller depth"
     Parameters = Hist2STParameters
     parameters: Hist2STParameters
@@ -82,12 +83,20 @@ class Hist2ST(SectionMethod):
     def _loss(self, spots: Tensor, places: Places, truth: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
         import torch
 
+        from ..sections.recompute import recomputed
         from .losses import augmented, distillation_loss, zinb_loss
 
         p, network = self.parameters, self.network
-        where = (places.positions, places.near, places.share)
-        read = self._read(spots)
-        prediction, vector = network(read, *where)
+        assert places.near is not None
+        assert places.share is not None
+        seen = (self._read(spots), places.positions, places.near, places.share)
+
+        def view(pixels: Tensor, *where: Tensor) -> tuple[Tensor, Tensor]:
+            found: tuple[Tensor, Tensor] = network(augmented(pixels), *where)
+            return found
+
+        large = network.large(spots)
+        prediction, vector = recomputed(large, network, network, *seen)
         loss = (prediction - truth["target"]).square().mean()
         figures = {"mse": loss}
         if p.zinb:
@@ -95,8 +104,10 @@ class Hist2ST(SectionMethod):
             figures["zinb"] = zinb_loss(truth["counts"], mean * truth["size"], dispersion, zero)
             loss = loss + p.zinb * figures["zinb"]
         if network.view_score is not None:
-            views = [network(augmented(read), *where) for _ in range(p.bake)]
+            views = [recomputed(large, network, view, *seen) for _ in range(p.bake)]
             scores = torch.stack([network.view_score(of_view) for _, of_view in views])
-            figures["distillation"] = distillation_loss(prediction, torch.stack([seen for seen, _ in views]), scores)
+            figures["distillation"] = distillation_loss(
+                prediction, torch.stack([expression for expression, _ in views]), scores
+            )
             loss = loss + p.distillation * figures["distillation"]
         return loss, figures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from typing_extensions import override
 from ..histogene.network import Block
 from ..precision import in_full
 from ..sections.graph import neighbour_mean
+from ..sections.recompute import KEPT, over_section, recomputed
 from .parameters import LEAST_CHANNELS, STRIDE, Hist2STParameters
 
 CHUNK = 256  # spots whose patches are embedded at a time, where nothing is learned
@@ -60,8 +62,15 @@ class PatchEmbedding(nn.Module):
 
     @override
     def forward(self, pixels: Tensor) -> Tensor:
-        x = self.dropout(self.squares(pixels.to(self.squares.weight.dtype)))
-        out: Tensor = self.down(self.mixers(x)).flatten(1)
+        large = len(pixels) > KEPT
+        x = recomputed(large, self, self._squares, pixels)
+        for mixer in self.mixers:
+            x = recomputed(large, mixer, mixer, x)
+        out: Tensor = self.down(x).flatten(1)
+        return out
+
+    def _squares(self, pixels: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.squares(pixels.to(self.squares.weight.dtype)))
         return out
 
 
@@ -93,6 +102,9 @@ class Hist2STNetwork(nn.Module):
         )
         self.x_embedding = nn.Embedding(p.positions, p.dim)
         self.y_embedding = nn.Embedding(p.positions, p.dim)
+        with torch.no_grad():
+            for table in (self.x_embedding, self.y_embedding):
+                table.weight.mul_(p.position_scale)
         self.blocks = nn.ModuleList(Block(p.dim, p.heads, p.head_dim, p.mlp, p.dropout) for _ in range(p.depth))
         self.graph = nn.ModuleList(GraphLayer(p.dim) for _ in range(p.graph_layers))
         self.jump = nn.LSTM(p.dim, p.dim, p.lstm_layers)
@@ -105,15 +117,23 @@ class Hist2STNetwork(nn.Module):
     @override
     def forward(self, spots: Tensor, positions: Tensor, near: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         x = self.embed(spots) + self.x_embedding(positions[:, 0]) + self.y_embedding(positions[:, 1])
-        x = x[None]
+        large = self.large(spots)
         for block in self.blocks:
-            x = block(x)
-        x, layers = x[0], []
+            x = recomputed(large, block, partial(over_section, block), x)
+        layers = []
         for layer in self.graph:
-            x = layer(x, near, share)
+            x = recomputed(large, layer, layer, x, near, share)
             layers.append(x)
-        vector = self.jump(torch.stack(layers))[0].mean(dim=0)
+        vector = recomputed(large, self.jump, self._jump, *layers)
         return in_full(self.head, self.head_norm(vector)), vector
+
+    def large(self, spots: Tensor) -> bool:
+        """Whether what comes of a section's patches is more than is kept for the gradients."""
+        return self.pixels and len(spots) > KEPT
+
+    def _jump(self, *layers: Tensor) -> Tensor:
+        out: Tensor = self.jump(torch.stack(layers))[0].mean(dim=0)
+        return out
 
     def embed(self, spots: Tensor) -> Tensor:
         """(n, dim) of each spot alone; in chunks where nothing is learned, as batch statistics are of a whole section."""

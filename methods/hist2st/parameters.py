@@ -26,6 +26,9 @@ class Hist2STParameters(SectionParameters):
     head_dim: int = Field(64, ge=1, le=1024, description="Width of a head.")
     mlp: int = Field(256, ge=8, le=32_768, description="Width of each block's hidden layer.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of the embedded patch and in the blocks.")
+    position_scale: float = Field(
+        1.0, ge=0, le=10, description="Standard deviation that the position tables start with."
+    )
     neighbours: int = Field(4, ge=1, le=1024, description="Nearest spots that a spot's graph layer reads.")
     within: float = Field(2.0, gt=0, description="Largest distance of a neighbour, in pitches of the array.")
     graph_layers: int = Field(4, ge=1, le=64, description="Graph layers, whose outputs are the LSTM's sequence.")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 from typing_extensions import override
 
+from ..sections.recompute import KEPT, recomputed
 from .parameters import THItoGeneParameters
 
 STRIDE = 4  # edge and stride of the dynamic convolution's kernels
@@ -66,9 +67,15 @@ class PatchCapsules(nn.Module):
 
     @override
     def forward(self, pixels: Tensor) -> Tensor:
-        x = self.convolutions(relu(self.dynamic(pixels.to(self.whole.weight.dtype))))
+        large = len(pixels) > KEPT
+        x = recomputed(large, self, self._start, pixels)
+        for first in range(0, len(self.convolutions), 3):  # each with its norm and ReLU
+            x = recomputed(large, self, self.convolutions[first : first + 3], x)
         out: Tensor = self.whole(x).flatten(1).unflatten(1, self.shape)
         return out
+
+    def _start(self, pixels: Tensor) -> Tensor:
+        return relu(self.dynamic(pixels.to(self.whole.weight.dtype)))
 
 
 class Routing(nn.Module):

@@ -22,6 +22,7 @@ class THItoGene(SectionMethod):
     """Squared error of whole sections; a spot attends to its nearest spots by array position, however far they are."""
 
     name = "thitogene"
+    version = 2
     hint = "thitogene reads a whole section at once: set inputs=features, a smaller capsule_length or a smaller depth"
     Parameters = THItoGeneParameters
     parameters: THItoGeneParameters

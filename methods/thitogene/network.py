@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, elu, leaky_relu
@@ -9,6 +11,7 @@ from typing_extensions import override
 
 from ..histogene.network import Block
 from ..precision import in_full
+from ..sections.recompute import KEPT, over_section, recomputed
 from .capsules import PatchCapsules, Routing, squash
 from .parameters import THItoGeneParameters
 
@@ -59,6 +62,9 @@ class THItoGeneNetwork(nn.Module):
         self.routing = Routing(p.primary, p.primary_length, p.capsules, p.capsule_length)
         self.x_embedding = nn.Embedding(p.positions, p.capsule_length)
         self.y_embedding = nn.Embedding(p.positions, p.capsule_length)
+        with torch.no_grad():
+            for table in (self.x_embedding, self.y_embedding):
+                table.weight.mul_(p.position_scale)
         self.blocks = nn.ModuleList(Block(p.width, p.heads, p.head_dim, p.mlp, p.dropout) for _ in range(p.depth))
         self.first = GraphAttention(p.width, p.graph_dim, p.graph_heads, p.dropout)
         self.second = GraphAttention(p.graph_heads * p.graph_dim, p.graph_out, 1, p.dropout)
@@ -68,15 +74,20 @@ class THItoGeneNetwork(nn.Module):
     @override
     def forward(self, spots: Tensor, positions: Tensor, near: Tensor, share: Tensor) -> Tensor:
         place = [self.x_embedding(positions[:, 0]), self.y_embedding(positions[:, 1])]
-        x = torch.cat([self.capsules(spots).flatten(1), *place], dim=1)[None]
+        x = torch.cat([self.capsules(spots).flatten(1), *place], dim=1)
+        large = self.pixels and len(spots) > KEPT
         for block in self.blocks:
-            x = block(x)
-        x = x[0]
+            x = recomputed(large, block, partial(over_section, block), x)
         for layer in (self.first, self.second):
-            x = elu(layer(dropout(x, self.rate, self.training), near, share))
+            x = elu(recomputed(large, layer, layer, dropout(x, self.rate, self.training), near, share))
         return in_full(self.head, self.hidden(x))
 
     def capsules(self, spots: Tensor) -> Tensor:
         """(n, capsules, length) of each spot alone; in chunks where nothing is learned, as batch statistics are of a section."""
         parts = (spots,) if self.training or not self.pixels else spots.split(CHUNK)
-        return torch.cat([self.routing(squash(self.primary(part))) for part in parts])
+        large = self.pixels and len(spots) > KEPT
+        return torch.cat([recomputed(large, self.routing, self._routed, self.primary(part)) for part in parts])
+
+    def _routed(self, primary: Tensor) -> Tensor:
+        out: Tensor = self.routing(squash(primary))
+        return out

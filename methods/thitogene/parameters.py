@@ -28,6 +28,9 @@ class THItoGeneParameters(SectionParameters):
     head_dim: int = Field(64, ge=1, le=1024, description="Width of a head.")
     mlp: int = Field(512, ge=8, le=32_768, description="Width of each block's hidden layer.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout in the blocks and of the graph attention.")
+    position_scale: float = Field(
+        1.0, ge=0, le=10, description="Standard deviation that the position tables start with."
+    )
     neighbours: int = Field(4, ge=1, le=1024, description="Nearest spots that a spot attends to, however far.")
     graph_heads: int = Field(4, ge=1, le=128, description="Heads of the first graph attention.")
     graph_dim: int = Field(64, ge=1, le=8192, description="Width of each.")

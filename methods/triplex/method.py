@@ -50,7 +50,7 @@ class Triplex(Method):
     """
 
     name = "triplex"
-    version = 1
+    version = 2
     context: ClassVar[Literal["spot", "section"]] = "section"
     Parameters = TriplexParameters
     parameters: TriplexParameters

@@ -24,9 +24,13 @@ def collect(
                 if value is not None:
                     lists[name][unit][at].append(value)
     return {
-        name: {unit: np.array([np.mean(v) if v else np.nan for v in by_seed]) for unit, by_seed in units.items()}
+        name: {unit: np.array([_mean(v) for v in by_seed]) for unit, by_seed in units.items()}
         for name, units in lists.items()
     }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return values[0] if len(values) == 1 else float(np.mean(values)) if values else np.nan
 
 
 def over_sections(
@@ -59,6 +63,8 @@ def figure_of(cube: NDArray[np.float64]) -> Figure:
 
 def mean_of(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     """The mean of what is there; NaN, without a warning, where nothing is."""
+    if values.shape[axis] == 1:  # most boards have one seed, and many one section a patient
+        return np.asarray(np.take(values, 0, axis=axis), dtype=np.float64)
     there = ~np.isnan(values)
     n = there.sum(axis=axis)
     return np.where(n > 0, np.where(there, values, 0.0).sum(axis=axis) / np.maximum(n, 1), np.nan)

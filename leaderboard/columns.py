@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..names import spreadsheet_cell
 from .analysis import remark
 from .ceiling import Ceiling
+from .encoder_axis import axis_of, grid
 from .row import RANKED_BY, Row
 from .table import Table
 
@@ -34,10 +35,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Block:
-    """Columns that are printed together under one title ("" for the main table)."""
+    """Columns that are printed together under one title ("" for the main table), over all rows or some of them."""
 
     title: str
     columns: tuple[Column, ...]
+    some: tuple[Row, ...] | None = None
+
+    def rows(self, table: Table) -> tuple[Row, ...]:
+        """The rows that it prints."""
+        return table.rows if self.some is None else self.some
 
 
 def blocks(table: Table, detail: bool = False) -> list[Block]:
@@ -52,6 +58,7 @@ def blocks(table: Table, detail: bool = False) -> list[Block]:
         if table.ceiling is not None:
             title = "Share of the counting-noise ceiling (PCC / ceiling)"
             out.append(Block(title, (METHOD, *(_share(table.ceiling, name) for name in table.ceiling.mean))))
+        out += _by_encoder(table)
         out.append(Block("PCC HVG by patient", (METHOD, *(_patient(name) for name in table.analysis.patients))))
     return out
 
@@ -86,7 +93,27 @@ def _patient(name: str) -> Column:
     return Column(name, lambda row: number(row.by_patient.get(RANKED_BY, {}).get(name)))
 
 
+def _by_encoder(table: Table) -> list[Block]:
+    """PCC HVG, encoders down and methods across, both in the order of their means; for a table of several encoders."""
+    found = grid(table.rows)
+    if found is None:
+        return []
+
+    def place(line: str) -> Column:
+        def text(row: Row) -> str:
+            at = found.rows.get((line, axis_of(row) or ""))
+            return number(None if at is None else at.figure(RANKED_BY).mean)
+
+        return Column(line, text)
+
+    across = Column("mean", lambda row: number(found.mean(RANKED_BY, encoder=axis_of(row))))
+    first = {encoder: row for (_, encoder), row in reversed(found.rows.items())}
+    columns = (Column("Encoder", lambda row: axis_of(row) or ABSENT, numeric=False), *map(place, found.lines), across)
+    return [Block("PCC HVG by encoder and method", columns, tuple(first[encoder] for encoder in found.encoders))]
+
+
 METHOD = Column("Method", lambda row: row.title, numeric=False)
+LINE = Column("Method", lambda row: row.line, numeric=False)  # beside the column of the encoder
 RANK = Column("#", lambda row: ABSENT if row.rank is None else str(row.rank))
 ENCODER = Column("Encoder", lambda row: row.encoder or ABSENT, numeric=False)
 
@@ -94,7 +121,7 @@ ENCODER = Column("Encoder", lambda row: row.encoder or ABSENT, numeric=False)
 def _main(table: Table) -> tuple[Column, ...]:
     columns = [
         RANK,
-        METHOD,
+        LINE,
         ENCODER,
         spread("PCC MG", "pcc_mg"),
         spread("PCC HVG", "pcc_hvg"),
@@ -124,7 +151,7 @@ def _statistics(table: Table) -> list[Column]:
     columns = [Column("HVG 95 %", lambda row: interval(analysis.of(row).interval))]
     if analysis.reference is not None:
         columns += [
-            Column(f"Δ {analysis.reference}", lambda row: interval(analysis.of(row).difference_interval)),
+            Column(difference(table), lambda row: interval(analysis.of(row).difference_interval)),
             Column("p adj.", lambda row: number(analysis.of(row).p_adjusted)),
         ]
     return [
@@ -132,6 +159,12 @@ def _statistics(table: Table) -> list[Column]:
         Column("Ranks", lambda row: ranks(analysis.of(row).rank_interval)),
         Column("Tie", lambda row: str(analysis.of(row).tie_group or ABSENT)),
     ]
+
+
+def difference(table: Table) -> str:
+    """The header of the differences to the reference."""
+    several = any(found.reference not in (None, table.analysis.reference) for found in table.analysis.findings.values())
+    return f"Δ {table.analysis.reference}" + (" of the same encoder" if several else "")
 
 
 def interval(ends: tuple[float, float] | None) -> str:

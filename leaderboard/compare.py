@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ConfigurationError, unknown
+from .averages import mean_of, named
 from .record import ProtocolRecord
 from .row import RANKED_BY, Row
 from .statistics import bootstrap, max_t, too_few
-from .stored import read_scores
+from .stored import section_scores
 from .table import Table
 
 
@@ -164,17 +166,21 @@ def gene_means(
     `genes` is a list's column ("mg", "hvg", "heg", "all"), whose genes may differ by fold, or None for all; empty where
     no scores are stored.
     """
-    import pandas as pd
-
-    wanted = ["level", "section", "patient", "gene", column, *([] if genes is None else [genes])]
-    parts = []
-    for cell in row.cells:
-        if cell in folders:
-            scores = read_scores(folders[cell], wanted)
-            scores = scores[(scores["level"] == "section") & scores["section"].isin(row.patients)]
-            parts.append(scores if genes is None else scores[scores[genes]])
-    if not parts:
+    places: dict[str, int] = {}  # of each gene a column, in the order in which they are met
+    found: dict[str, list[tuple[list[int], NDArray[np.float64]]]] = {}  # by section
+    for record in row.records:
+        if record.cell in folders and record.status == "done":
+            for section, names, values in section_scores(folders[record.cell], record, column, genes):
+                if section in row.patients:
+                    columns = [places.setdefault(name, len(places)) for name in names]
+                    found.setdefault(section, []).append((columns, values))
+    by_patient: dict[str, list[NDArray[np.float64]]] = {}
+    for section, cells in found.items():
+        cube = np.full((len(cells), len(places)), np.nan)
+        for line, (columns, values) in zip(cube, cells, strict=True):
+            line[columns] = values
+        by_patient.setdefault(row.patients[section], []).append(mean_of(cube, axis=0))
+    if not places:
         return {}
-    by_section = pd.concat(parts).groupby(["gene", "patient", "section"], sort=True)[column].mean()
-    by_patient = by_section.groupby(level=["gene", "patient"]).mean()
-    return {str(gene): float(value) for gene, value in by_patient.groupby(level="gene").mean().items()}
+    means = mean_of(np.stack([mean_of(np.stack(lines), axis=0) for lines in by_patient.values()]), axis=0)
+    return named(means[list(places.values())], list(places))

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..names import spreadsheet_cell
 from .analysis import beats_controls
+from .encoder_axis import encoders_of
 from .record import Record
 from .row import Row
 from .table import Table
@@ -25,7 +26,11 @@ def tables_csv(tables: Sequence[Table]) -> str:
     """All rows of all tables below one header; spreads stand in columns of their own, absent figures are empty."""
     lines: list[dict[str, Any]] = []
     for table in tables:
-        head = {k: v for k, v in _table(table).items() if k not in ("rows", "title", "folds", "ceiling")}
+        head = {
+            k: v
+            for k, v in _table(table).items()
+            if k not in ("rows", "title", "folds", "ceiling", "encoders", "mixed")
+        }
         for row in table.rows:
             line = dict(head)
             for key, value in {**_row(row), **_finding(row, table)}.items():
@@ -65,6 +70,8 @@ def _table(table: Table) -> dict[str, Any]:
         "title": table.title,
         "folds": list(table.folds),
         "reference": table.analysis.reference,
+        "encoders": list(encoders_of(table.rows)),
+        "mixed": table.mixed,
         "statistics": table.analysis.sentence,
         "ceiling": None if table.ceiling is None else dict(table.ceiling.mean),
         "rows": [{**_row(row), **_finding(row, table)} for row in table.rows],
@@ -92,6 +99,7 @@ def _finding(row: Row, table: Table) -> dict[str, Any]:
     return {
         "interval": finding.interval,
         "rank_interval": finding.rank_interval,
+        "compared_with": finding.reference,
         "difference": finding.difference,
         "difference_by_patient": dict(finding.difference_by_patient),
         "difference_interval": finding.difference_interval,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import ConfigurationError, IntegrityError
+from ..errors import ConfigurationError, IntegrityError, unknown
 from .analysis import REFERENCE
 from .ceiling import table_ceiling
+from .encoder_axis import encoder_of
 from .record import Record, find_records
 from .stored import damage, folders_by_cell
 from .summarise import summarise
@@ -21,6 +22,7 @@ def read_tables(
     ceilings: bool = False,
     damaged: Callable[[str], None] | None = None,
     files: bool = True,
+    encoders: Sequence[str] = (),
 ) -> tuple[list[Table], dict[str, Path]]:
     """The tables of what a runs folder holds, and the folder of each cell that has more than its record.
 
@@ -33,9 +35,10 @@ def read_tables(
         ceilings: also what a perfect prediction could reach; reads every cell's truth.
         damaged: told a sentence for each result that is damaged; without it the first one is raised, of records alone.
         files: whether the files beside the records will be read, so that they are held against their hashes first.
+        encoders: leave out what stands on another encoder; what reads none stays.
 
     Raises:
-        ConfigurationError: no such folder, or no records in it.
+        ConfigurationError: no such folder, no records in it, or an encoder that none of them stands on.
         IntegrityError: none that is sound.
     """
     if not folder.is_dir():
@@ -60,7 +63,11 @@ def read_tables(
             f"Expected records in {folder}, found none; run something first, for example 'qbench run --methods ridge'."
         )
     folders = folders_by_cell(sound)
-    tables = summarise((record for _, record in found), reference)
+    known = {name for _, record in found if (name := encoder_of(record)) is not None}
+    for name in encoders:
+        if name not in known:
+            raise unknown(f"encoder in {folder}", name, known)
+    tables = summarise((record for _, record in found), reference, encoders)
     return (with_ceilings(tables, folders) if ceilings else tables), folders
 
 

@@ -40,7 +40,7 @@ def _table(table: Table, block: Block) -> str:
     def line(cells: Sequence[str]) -> str:
         return "    " + " & ".join(escape(cell) for cell in cells) + r" \\"
 
-    said = [table.title, block.title, table.analysis.sentence, LEGEND]
+    said = [table.title, block.title, table.mixed, table.analysis.sentence, LEGEND]
     caption = ". ".join(part for part in said if part)
     return "\n".join(
         [
@@ -51,7 +51,7 @@ def _table(table: Table, block: Block) -> str:
             r"    \toprule",
             line([spreadsheet_cell(c.header) for c in block.columns]),
             r"    \midrule",
-            *(line([c.cell(row) for c in block.columns]) for row in table.rows),
+            *(line([c.cell(row) for c in block.columns]) for row in block.rows(table)),
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table}",

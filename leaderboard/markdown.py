@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..names import shown, spreadsheet_cell
-from .columns import LEGEND, METHOD, Block, blocks, number
+from .columns import LEGEND, LINE, METHOD, Block, blocks, number
 from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
 from .row import Row
 from .table import Table
@@ -20,10 +20,12 @@ def tables_markdown(tables: Sequence[Table], detail: bool = False) -> str:
 
 def _section(table: Table, detail: bool) -> str:
     parts = [f"## {escape(table.title)}\n"]
+    if table.mixed:
+        parts.append(f"{escape(table.mixed)}.\n")
     for block in blocks(table, detail):
         if block.title:
             parts.append(f"### {escape(block.title)}\n")
-        parts.append(_grid(block, table.rows))
+        parts.append(_grid(block, block.rows(table)))
     if detail:
         parts += [_reported(table, reported) for reported in fitting(table, read_reported())]
     if table.analysis.sentence:
@@ -62,7 +64,7 @@ def _grid(block: Block, rows: Sequence[Row]) -> str:
         "|" + "|".join("---:" if column.numeric else "---" for column in columns) + "|",
     ]
     for row in rows:
-        cells = [f"`{escape(c.text(row))}`" if c is METHOD else escape(c.cell(row)) for c in columns]
+        cells = [f"`{escape(c.text(row))}`" if c in (METHOD, LINE) else escape(c.cell(row)) for c in columns]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from .analysis import CONTROLS, Analysis, analyse, beats_controls, best_control, remark
 from .codes import CODE_COUNTS, perplexity
+from .columns import difference
 from .compare import gene_means
+from .encoder_axis import axis_of, encoders_of
 from .record import Record
 from .reported import Reported, differences, fitting, heading, verdicts
 from .row import HEADLINE, Row
@@ -35,7 +37,12 @@ def table_data(table: Table, folders: Mapping[str, Path], reported: Sequence[Rep
     protocol = table.protocol
     names = [f"{name}{suffix}" for suffix, figures in SETS.values() for name in figures]
     shown = [name for name in names if any(row.figure(name).mean is not None for row in table.rows)]
-    analyses = {name: analyse(table.rows, table.analysis.reference or "", name) for name in HEADLINE if name in shown}
+    own = table.analysis
+    analyses = {
+        name: own if name == own.figure else analyse(table.rows, own.reference or "", name)
+        for name in HEADLINE
+        if name in shown
+    }
     means = {row.key: gene_means(row, folders) for row in table.rows if not row.failed}
     genes = sorted({gene for values in means.values() for gene in values})
     best = best_control(table.rows)
@@ -56,6 +63,9 @@ def table_data(table: Table, folders: Mapping[str, Path], reported: Sequence[Rep
         "definition": protocol.definition,
         "sentence": table.analysis.sentence,
         "reference": table.analysis.reference,
+        "against": difference(table).removeprefix("Δ "),
+        "encoders": list(encoders_of(table.rows)),
+        "mixed": table.mixed,
         "best_control": None if best is None else best.key,
         "controls": list(CONTROLS),
         "sets": {key: [f for f in _named(key) if f in shown] for key in SETS if any(f in shown for f in _named(key))},
@@ -95,6 +105,8 @@ def _row(
         "name": row.name,
         "kind": row.kind,
         "encoder": row.encoder,
+        "line": row.line,
+        "axis": axis_of(row),
         "remark": remark(row, table.rows),
         "beats": beats_controls(row, table.rows),
         **row.numbers(),
@@ -122,6 +134,7 @@ def _finding(analysis: Analysis, row: Row) -> dict[str, Any]:
     return {
         "interval": found.interval,
         "ranks": found.rank_interval,
+        "reference": found.reference,
         "difference": found.difference,
         "difference_by_patient": _rounded(found.difference_by_patient),
         "difference_interval": found.difference_interval,

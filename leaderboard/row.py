@@ -41,6 +41,7 @@ class Row:
     Attributes:
         key: hash of the settings, stable between calls.
         variant: what tells this row from others of the same label, "" where the label is enough.
+        line: the label with what tells it from others beside the encoder: rows of one line differ in the encoder alone.
         rank: by pcc_hvg; rows that print alike (three decimals) share one. None: oracle, failed, incomplete, no figure.
         folds: names of the folds done.
         folds_due: number of folds that the protocol's rows have together.
@@ -63,6 +64,7 @@ class Row:
     name: str
     kind: str
     variant: str
+    line: str
     profile: str
     encoder: str | None
     settings: Mapping[str, Any]

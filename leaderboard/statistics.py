@@ -26,6 +26,7 @@ LEVEL = 0.05
 FEWEST_PATIENTS = 6  # the least n with 2 / 2^n below LEVEL
 _EXACT_UP_TO = 14  # patients; beyond, 2^14 of the sign patterns are drawn
 _RESAMPLES = 10_000
+_BLOCK = 1 << 22  # statistics held at once: all pairs of some hundred rows under 2^13 patterns would fill gigabytes
 
 
 @dataclass(frozen=True)
@@ -69,29 +70,49 @@ def max_t(differences: Values) -> tuple[Values, Values]:
     # Under the mirrored pattern |sum| is the same, so the half with a positive first sign is enough.
     flips = sign_flips(n)
     flips = flips[flips[:, 0] > 0]
-    statistic = np.abs(scaled @ flips.T)  # tests x patterns
     observed = np.abs(scaled.sum(axis=1)) - 1e-12
-    largest = np.sort(statistic.max(axis=0))
-    own = (statistic >= observed[:, None]).mean(axis=1)
-    adjusted = 1.0 - np.searchsorted(largest, observed, side="left") / len(largest)
-    return own, adjusted
+    largest, own = np.empty(len(flips)), np.zeros(tests)
+    step = max(1, _BLOCK // tests)
+    for start in range(0, len(flips), step):
+        statistic = np.abs(scaled @ flips[start : start + step].T)  # tests x patterns
+        largest[start : start + step] = statistic.max(axis=0)
+        own += (statistic >= observed[:, None]).sum(axis=1)
+    adjusted = 1.0 - np.searchsorted(np.sort(largest), observed, side="left") / len(largest)
+    return own / len(flips), adjusted
 
 
-def bootstrap(values: Values, reference: int | None, larger_is_better: bool = True, seed: int = 0) -> Bootstrap:
-    """Intervals from 10,000 resamples of the patients, one and the same for all methods; values (methods, patients)."""
+def bootstrap(
+    values: Values, reference: int | NDArray[np.intp] | None, larger_is_better: bool = True, seed: int = 0
+) -> Bootstrap:
+    """Intervals from 10,000 resamples of the patients, one and the same for all methods.
+
+    Args:
+        values: (methods, patients).
+        reference: whose mean is taken from a method's, one for all or one each (methods,).
+        larger_is_better: how means are ranked.
+        seed: of the resamples.
+    """
     methods, n = values.shape
     drawn = np.random.default_rng(seed).integers(0, n, (_RESAMPLES, n))
     weights = np.zeros((_RESAMPLES, n))
     np.add.at(weights, (np.arange(_RESAMPLES)[:, None], drawn), 1.0 / n)
     means = weights @ values.T  # resamples x methods
     signed = np.round(-means if larger_is_better else means, 12)  # what differs by rounding only shares a rank
-    ordered = np.sort(signed, axis=1)
-    rank = np.empty((_RESAMPLES, methods), dtype=np.int64)
-    for column in range(methods):
-        rank[:, column] = (ordered < signed[:, [column]]).sum(axis=1) + 1
-    difference = None if reference is None else _interval(means - means[:, [reference]])
+    rank = _ranks(signed)
+    difference = None if reference is None else _interval(means - means[:, np.broadcast_to(reference, methods)])
     ranks = np.percentile(rank, [2.5, 97.5], axis=0, method="inverted_cdf").T.astype(np.int64)
     return Bootstrap(_interval(means), difference, ranks)
+
+
+def _ranks(values: Values) -> NDArray[np.int64]:
+    """Ranks along each line, 1 the least; equal values share the lower one."""
+    order = np.argsort(values, axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
+    first = np.zeros(values.shape, dtype=np.int64)  # where its run of equal values begins
+    first[:, 1:] = np.where(ordered[:, 1:] > ordered[:, :-1], np.arange(1, values.shape[1]), 0)
+    ranks = np.empty(values.shape, dtype=np.int64)
+    np.put_along_axis(ranks, order, np.maximum.accumulate(first, axis=1) + 1, axis=1)
+    return ranks
 
 
 def tie_groups(values: Values, larger_is_better: bool = True) -> list[int]:

@@ -151,11 +151,15 @@ def _check_sections(folder: Path, name: str, sections: Iterable[Any]) -> None:
     path = folder / "record.json"
     if not path.is_file():
         return
-    record = read_record(path, edited=lambda _: None)  # which is told where the record is read for itself
+    # That the record was edited is told where it is read for itself.
+    _check_due(folder / name, sections, read_record(path, edited=lambda _: None))
+
+
+def _check_due(path: Path, sections: Iterable[Any], record: Record) -> None:
     due, found = set(record.fold.test), set(map(str, sections))
     if not found <= due:
         raise DataError(
-            f"Expected test sections {', '.join(sorted(due))} in {folder / name}, as its record has them, found "
+            f"Expected test sections {', '.join(sorted(due))} in {path}, as its record has them, found "
             f"{', '.join(sorted(found - due))}; {AGAIN}."
         )
 
@@ -177,6 +181,33 @@ def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
     path = folder / "scores.parquet"
     _check_there(path, "scores")
     return read_parquet(path, "scores", AGAIN, columns, MOST)
+
+
+def section_scores(
+    folder: Path, record: Record, column: str, genes: str | None = None
+) -> Iterator[tuple[str, list[str], NDArray[np.float64]]]:
+    """Of each test section of a cell its name, its genes and a column of their scores.
+
+    Args:
+        folder: of the cell.
+        record: the cell's.
+        column: of `scores.parquet`.
+        genes: the column of a list ("mg", "hvg", "heg", "all") whose genes are wanted; None for all.
+
+    Raises:
+        DataError: the file is missing or no table of scores, or of sections that are not the record's.
+    """
+    import pyarrow.compute as pc
+
+    table = read_table(folder, ["level", "section", "gene", column, *([] if genes is None else [genes])])
+    table = table.filter(pc.equal(table["level"], "section"))
+    sections = pc.unique(table["section"]).to_pylist()
+    _check_due(folder / "scores.parquet", sections, record)
+    if genes is not None:
+        table = table.filter(table[genes])
+    for section in sections:
+        part = table if len(sections) == 1 else table.filter(pc.equal(table["section"], section))
+        yield section, part["gene"].to_pylist(), part[column].to_numpy().astype(np.float64)
 
 
 def read_diagnostics(folder: Path, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:

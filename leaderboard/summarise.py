@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import ConfigurationError
 from .analysis import REFERENCE, analyse
 from .averages import collect, figure_of, mean_of, named, over_sections, total_of
+from .encoder_axis import encoder_of
 from .record import Record
 from .row import RANKED_BY, STANDARD, Figure, Row
 from .table import Table
@@ -26,11 +27,11 @@ _STAIN = "patches.stain"  # said of a row even where no other one was treated ot
 _COUNTS = ("undefined_truth", "undefined_prediction", "n_spots")
 
 
-def summarise(records: Iterable[Record], reference: str = REFERENCE) -> list[Table]:
+def summarise(records: Iterable[Record], reference: str = REFERENCE, encoders: Sequence[str] = ()) -> list[Table]:
     """One table per protocol hash and track, real data first, leaky protocols last.
 
     Records with other settings never share a row, of another protocol or track never a table. `reference` is the label
-    of the row that the statistics compare every other one with.
+    of the row that the statistics compare every other one with. `encoders` leaves out what stands on another one.
 
     Raises:
         ConfigurationError: two records of one row, fold and seed; or sections without a patient.
@@ -38,9 +39,13 @@ def summarise(records: Iterable[Record], reference: str = REFERENCE) -> list[Tab
     grouped: dict[tuple[str, str], list[Record]] = defaultdict(list)
     folds: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        grouped[record.protocol.hash, record.track].append(record)
+        if not encoders or encoder_of(record) in (None, *encoders):
+            grouped[record.protocol.hash, record.track].append(record)
         folds[record.protocol.hash].add(record.fold.name)
-    tables = [_table(group, tuple(sorted(folds[hash_])), reference) for (hash_, _), group in grouped.items()]
+    tables = [
+        replace(_table(group, tuple(sorted(folds[hash_])), reference), only=tuple(encoders))
+        for (hash_, _), group in grouped.items()
+    ]
     return sorted(tables, key=lambda t: (t.protocol.simulated, t.protocol.dataset, t.protocol.leaky, t.title))
 
 
@@ -108,7 +113,10 @@ def _table(records: list[Record], folds: tuple[str, ...], reference: str) -> Tab
         groups[key].append(record)
         identities[key] = parts
     rows = [_row(key, group, folds) for key, group in sorted(groups.items())]
-    rows = [replace(row, variant=_variant(row, rows, identities)) for row in rows]
+    leaves = {key: _leaves(parts) for key, parts in identities.items()}
+    rows = [
+        _told_apart(row, [leaves[other.key] for other in rows if other.method == row.method], leaves) for row in rows
+    ]
     rows = rank_rows(rows)
     return Table(records[0].protocol, records[0].track, folds, tuple(rows), analyse(rows, reference))
 
@@ -142,6 +150,7 @@ def _row(key: str, records: list[Record], folds: tuple[str, ...]) -> Row:
         name=first.method.name,
         kind=first.method.kind,
         variant="",
+        line="",
         profile=first.method.profile,
         encoder=_encoder(first),
         settings={k: v for k, v in first.method.settings.items() if k not in (first.tuned or {}).get("chosen", {})},
@@ -185,16 +194,31 @@ def _encoder(record: Record) -> str | None:
     return record.encoder.name + (" (random weights)" if record.encoder.weights == "random" else "")
 
 
-def _variant(row: Row, rows: Sequence[Row], identities: Mapping[str, dict[str, Any]]) -> str:
-    """What tells a row from those of the same label: the parts of its identity in which they differ."""
-    own = _leaves(identities[row.key])
-    same = [_leaves(identities[other.key]) for other in rows if other.method == row.method]
-    names = sorted({name for leaves in same for name in leaves})
-    differ = [name for name in names if any(leaves.get(name) != own.get(name) for leaves in same) or name == _STAIN]
-    treatments = {(leaves.get(_STAIN), leaves.get(f"{_STAIN}_version")) for leaves in same}
+def _told_apart(row: Row, same: Sequence[Mapping[str, Any]], leaves: Mapping[str, Mapping[str, Any]]) -> Row:
+    """A row with what tells it from those of the same label: the parts of its identity in which they differ."""
+    own = leaves[row.key]
+    names = sorted({name for other in same for name in other})
+    differ = [name for name in names if any(other.get(name) != own.get(name) for other in same) or name == _STAIN]
+    treatments = {(other.get(_STAIN), other.get(f"{_STAIN}_version")) for other in same}
     if len(treatments) == len({stain for stain, _ in treatments}):  # the stain's name tells them apart
         differ = [name for name in differ if name != f"{_STAIN}_version"]
-    return ", ".join(f"{name.rsplit('.', 1)[-1]}={_short(own.get(name))}" for name in differ)
+    encoders = [name for name in differ if name.endswith(".encoder")]
+    for encoder in encoders:  # its mean, weights and dtype follow from its name, unless its namesakes have others
+        network = encoder.removesuffix("encoder")
+        namesakes = [other for other in same if other.get(encoder) == own.get(encoder)]
+        differ = [
+            name
+            for name in differ
+            if name == encoder
+            or not name.startswith(network)
+            or any(other.get(name) != own.get(name) for other in namesakes)
+        ]
+
+    def written(names: Sequence[str]) -> str:
+        return ", ".join(f"{name.rsplit('.', 1)[-1]}={_short(own.get(name))}" for name in names)
+
+    beside = written([name for name in differ if name not in encoders])
+    return replace(row, variant=written(differ), line=f"{row.method} ({beside})" if beside else row.method)
 
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .analysis import Analysis
 from .ceiling import Ceiling
+from .encoder_axis import mixed
 from .record import ProtocolRecord
 from .row import Row
 
@@ -14,7 +15,7 @@ from .row import Row
 class Table:
     """Rows of one protocol hash and track, in the order to print: ranked, oracles, incomplete, failed.
 
-    `ceiling` needs stored predictions: `folder.with_ceilings` fills it in.
+    `ceiling` needs stored predictions: `folder.with_ceilings` fills it in. `only` are the encoders that rows were chosen by.
     """
 
     protocol: ProtocolRecord
@@ -23,6 +24,7 @@ class Table:
     rows: tuple[Row, ...]
     analysis: Analysis
     ceiling: Ceiling | None = None
+    only: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -36,7 +38,14 @@ class Table:
         ]
         if not p.images:
             parts.append("no images")
+        if self.only:
+            parts.append(f"encoder {', '.join(self.only)} alone")
         return " · ".join(parts) + (" · LEAKY" if p.leaky else "") + (" · SIMULATED" if p.simulated else "")
+
+    @property
+    def mixed(self) -> str:
+        """That rows of several encoders stand in the ranking; "" where they do not."""
+        return mixed(self.rows)
 
     def row(self, name: str) -> Row | None:
         """The row with that key or title, else the best complete one with that label, else None."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..names import shown
 from .analysis import remark
-from .columns import ABSENT, ENCODER, METHOD, RANK, Block, Column, blocks, number, ranks
+from .columns import ABSENT, ENCODER, LINE, METHOD, RANK, Block, Column, blocks, number, ranks
 from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
 from .row import RANKED_BY, Row
 from .table import Table
@@ -35,6 +35,8 @@ def print_tables(tables: Sequence[Table], console: Console, detail: bool = False
                 if record.failure is not None:
                     where = f"  fold {record.fold.name}, seed {record.seed}: "
                     console.print(Text(shown(f"{where}{record.failure.type}: {record.failure.message}"), style="red"))
+        if table.mixed:
+            console.print(Text(f"{table.mixed}.", style="yellow"))
         if table.analysis.sentence:
             console.print(Text(table.analysis.sentence, style="yellow"))
         console.print()
@@ -49,7 +51,7 @@ def print_tables(tables: Sequence[Table], console: Console, detail: bool = False
 
 def _columns(table: Table, width: int) -> tuple[Column, ...]:
     wide = width >= _WIDE
-    columns = [RANK, METHOD, *([ENCODER] if wide else [])]
+    columns = [RANK, *([LINE, ENCODER] if wide or table.mixed else [METHOD])]
     columns += [_figure(header, name, wide) for header, name in _FIGURES]
     columns.append(Column("sd ratio", lambda row: number(row.sd_ratio, 2)))
     if wide and any(row.n_seeds > 1 for row in table.rows):
@@ -60,6 +62,7 @@ def _columns(table: Table, width: int) -> tuple[Column, ...]:
         columns.append(Column("p", lambda row: number(table.analysis.of(row).p_adjusted)))
     if any(finding.tie_group for finding in table.analysis.findings.values()):
         columns.append(Column("ranks", lambda row: ranks(table.analysis.of(row).rank_interval)))
+    if any(finding.tie_group for finding in table.analysis.findings.values()) and (wide or not table.mixed):
         columns.append(Column("tie", lambda row: str(table.analysis.of(row).tie_group or ABSENT)))
     if len(columns) > _NARROW and not wide:
         return tuple(columns)
@@ -98,11 +101,21 @@ def _print(table: Table, block: Block, console: Console) -> None:
             justify="right" if column.numeric else "left",
             overflow="fold",
             no_wrap=column.numeric,
-            min_width=min(18, max(len(row.title) for row in table.rows)) if column is METHOD else None,
+            min_width=_least(column, table),
         )
-    for row in table.rows:
+    for row in block.rows(table):
         grid.add_row(*(Text(column.text(row), style=_style(row)) for column in block.columns))
     console.print(grid)
+
+
+def _least(column: Column, table: Table) -> int | None:
+    """Characters of a column of names that figures leave to it."""
+    longest = {METHOD: 18, LINE: 12 if table.mixed else 18, ENCODER: 10}.get(column)
+    return (
+        None
+        if longest is None
+        else min(longest, max(len(text) for text in (column.header, *map(column.text, table.rows))))
+    )
 
 
 def _print_reported(table: Table, reported: Reported, console: Console) -> None:

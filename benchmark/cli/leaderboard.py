@@ -22,7 +22,7 @@ def add(app: typer.Typer) -> None:
     app.command(
         "leaderboard",
         epilog="Examples:\n\nqbench leaderboard\n\nqbench leaderboard runs --format md --output LEADERBOARD.md\n\n"
-        "qbench leaderboard runs --format html --output board.html --data-dir her2st",
+        "qbench leaderboard runs --encoder uni2-h\n\nqbench leaderboard runs --format html --output board.html --data-dir her2st",
     )(leaderboard)
 
 
@@ -39,6 +39,10 @@ def leaderboard(
         typer.Option("--detail", help="Marker groups, technical genes, unrounded, pooled, depth-adjusted, ceilings."),
     ] = False,
     reference: flags.Reference = "ridge",
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", help="Rank the rows of this encoder alone, or of these; rows without one stay."),
+    ] = None,
     genes: flags.Genes = None,
     data_dir: flags.DataDir = None,
     dataset: flags.Dataset = None,
@@ -47,6 +51,7 @@ def leaderboard(
 ) -> None:
     """Rank what the runs folder holds: one table per protocol and track, never merged."""
     from ...leaderboard.folder import read_tables
+    from ...methods.registry import split_list
 
     form = "json" if as_json else form
     if form is None and output is not None:
@@ -55,9 +60,9 @@ def leaderboard(
         raise unknown("format", form, FORMATS)
     if genes is not None and form != "html":
         raise ConfigurationError("--genes chooses the maps of the page, found another format; add --format html.")
-    files = detail or form in ("html", "json")
+    files, encoders = detail or form in ("html", "json"), split_list(encoder or "")
     with naming_damage() as damaged:
-        tables, folders = read_tables(out or runs, reference, files, damaged, files)
+        tables, folders = read_tables(out or runs, reference, files, damaged, files, encoders)
         if form is None:
             from rich.console import Console
 

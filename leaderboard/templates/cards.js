@@ -29,7 +29,7 @@ function facts(table) {
     h("span", { title: table.hash }, "protocol hash ", h("code", {}, table.hash.slice(0, 12))),
     h("span", {}, `${table.patients.length} patients, ${table.sections.length} sections, ${table.folds.length} folds`),
     table.images ? null : h("span", {}, "no images"),
-    table.reference ? h("span", {}, `compared with ${table.reference}`) : null,
+    table.reference ? h("span", {}, `compared with ${table.against}`) : null,
     ceiling
       ? h(
           "span",

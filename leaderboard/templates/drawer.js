@@ -110,7 +110,9 @@ function patientPage(table, row) {
   const box = h("div", { class: "lines" });
   const draw = (figure) => {
     const peers = table.rows.filter((other) => other !== row && other.complete && other.by_patient[figure]);
-    const reference = table.rows.find((other) => other.title === table.reference && other !== row);
+    const test = row.statistics.pcc_hvg,
+      named = (test && test.reference) || table.reference;
+    const reference = table.rows.find((other) => other.title === named && other !== row);
     const values = table.rows.flatMap((r) => [
       ...Object.values(r.by_patient[figure] || {}),
       ...Object.values(r.by_section[figure] || {}),
@@ -145,7 +147,7 @@ function patientPage(table, row) {
       h(
         "span",
         { class: "lead" },
-        `From ${number(range[0], 2)} to ${number(range[1], 2)}. Pale dots: the other rows; ring: ${table.reference || "no reference"}; the last column is the difference to it.`,
+        `From ${number(range[0], 2)} to ${number(range[1], 2)}. Pale dots: the other rows; ring: ${reference ? reference.title : "no reference"}; the last column is the difference to it.`,
       ),
       ...lines.flat(Infinity),
     );

@@ -7,7 +7,7 @@ for (const table of DATA.tables) {
   else protocols.push({ hash: table.hash, tables: [table] });
 }
 const shown = { protocol: 0, track: 0 };
-const stateOf = once(() => ({ set: "headline", sort: null, down: true, filter: "", controls: true, oracles: true }));
+const stateOf = once(() => ({ view: "rows", figure: null, set: "headline", sort: null, down: true, filter: "", controls: true, oracles: true }));
 
 function showTable() {
   const tabs = document.getElementById("tabs");
@@ -42,12 +42,38 @@ function showTable() {
     state = stateOf(table);
   const gene = table.genes.length || table.maps ? geneCard(table) : null;
   const open = (row) => openDrawer(table, row, (name) => gene && gene.pick(name));
-  let grid = boardTable(table, state, open);
-  const scroll = h("div", { class: "scroll" }, grid.node);
+  let grid = null;
+  const scroll = h("div", { class: "scroll" }),
+    strips = legend(table);
+  const set = h(
+    "label",
+    {},
+    "figures",
+    h(
+      "select",
+      {
+        id: "set",
+        "aria-label": "Set of figures",
+        onchange: (e) => {
+          state.set = e.target.value;
+          redraw();
+        },
+      },
+      [...Object.keys(table.sets), "cost"].map((key) =>
+        h("option", { value: key, selected: key === state.set }, SETS[key]),
+      ),
+    ),
+  );
   const redraw = () => {
-    grid = boardTable(table, state, open);
+    set.hidden = strips.hidden = state.view === "encoders";
+    grid = (set.hidden ? encoderGrid : boardTable)(table, state, open);
     scroll.replaceChildren(grid.node);
   };
+  redraw();
+  const views = segments("View", { rows: "Rows", encoders: "Method by encoder" }, state.view, (view) => {
+    state.view = view;
+    redraw();
+  });
   const tracks = h(
     "span",
     { class: "seg", role: "group", "aria-label": "Track" },
@@ -84,6 +110,7 @@ function showTable() {
           table.simulated ? h("span", { class: "chip warn", title: "The data are simulated" }, "SIMULATED") : null,
         ),
         facts(table),
+        table.mixed ? h("p", { class: "say" }, table.mixed + ".") : null,
         table.sentence ? h("p", { class: "say" }, table.sentence + ".") : null,
         DATA.note ? h("p", { class: "say" }, DATA.note) : null,
       ),
@@ -102,25 +129,8 @@ function showTable() {
           },
         }),
         tables.length > 1 ? tracks : null,
-        h(
-          "label",
-          {},
-          "figures",
-          h(
-            "select",
-            {
-              id: "set",
-              "aria-label": "Set of figures",
-              onchange: (e) => {
-                state.set = e.target.value;
-                redraw();
-              },
-            },
-            [...Object.keys(table.sets), "cost"].map((key) =>
-              h("option", { value: key, selected: key === state.set }, SETS[key]),
-            ),
-          ),
-        ),
+        table.encoders.length > 1 ? views : null,
+        set,
         h("span", { class: "grow" }),
         toggle(
           "controls",
@@ -136,7 +146,7 @@ function showTable() {
         ),
       ),
       scroll,
-      legend(table),
+      strips,
     ),
     ...(gene ? [gene.node] : []),
     table.reported.length ? reportedCard(table.reported) : "",

@@ -22,7 +22,7 @@ function columnsOf(table, set) {
   if (tested) {
     columns.push({
       name: "p",
-      title: `Sign-flip p of HVG against ${table.reference}, max-T adjusted`,
+      title: `Sign-flip p of HVG against ${table.against}, max-T adjusted`,
       value: (r) => stat(r, "p_adjusted"),
       text: (r) => number(stat(r, "p_adjusted")),
       ascending: true,
@@ -234,7 +234,7 @@ function boardRow(row, columns, open) {
       h(
         "span",
         { class: "who" },
-        row.title,
+        row.line,
         " ",
         row.kind in kinds ? h("span", { class: "chip", title: kinds[row.kind] }, row.kind) : null,
         row.beats

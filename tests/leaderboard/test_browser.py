@@ -240,3 +240,35 @@ def test_a_hundred_methods_open_without_delay(browser, tmp_path):
     )
     assert took < 1000
     page.close()
+
+
+def test_method_by_encoder(browser, tmp_path):
+    found = [
+        r
+        for encoder, level in (("plip", 0.1), ("uni", 0.3))
+        for method, more in (("ridge", 0.0), ("qca", 0.06))
+        for r in simple(method, {"A": level + more, "B": level}, encoder=encoder, mse=1 - level)
+    ]
+    found += simple("mean", {"A": 0.0, "B": 0.0}, encoder=None, kind="control")
+    path = tmp_path / "board.html"
+    path.write_text(render_page(summarise(found), {}), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    assert page.locator(".say").first.inner_text().startswith("Rows on 2 encoders stand in one ranking (plip, uni)")
+    assert page.locator(".grid tbody .who").first.inner_text().split("\n")[0].startswith("qca")
+    page.get_by_text("Method by encoder", exact=True).click()
+    read = lambda: [row.split() for row in page.locator(".matrix tr").all_inner_texts()]  # noqa: E731
+    due = [["Encoder", "qca", "ridge", "mean"], ["uni", "0.330", "0.300", "0.315"], ["plip", "0.130", "0.100", "0.115"]]
+    assert read() == [*due, ["mean", "0.230", "0.200", "0.215"]]
+    assert "n = 2: nothing can be told apart" in page.locator(".legend:visible").inner_text()
+    assert "mean 0.000" in page.locator(".legend:visible").inner_text()
+    depth = [cell.get_attribute("style") for cell in page.locator(".matrix .place").all()]
+    assert depth[0] == "--heat:60%"
+    assert depth[-1] == "--heat:0%"
+    page.locator("#encoder-figure").select_option("mse")
+    assert [line[0] for line in read()[1:3]] == ["uni", "plip"]  # the lower error first
+    page.locator("#filter").fill("plip")
+    assert len(read()) == 3
+    page.locator(".matrix .place button").first.click()
+    assert "(encoder=plip)" in page.locator("#drawer-title").inner_text()
+    page.close()

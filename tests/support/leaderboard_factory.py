@@ -103,7 +103,7 @@ def record(
         "method": method,
         "version": 1,
         "parameters": values["method"].parameters,
-        "encoders": {} if encoder is None else {"default": {"name": encoder, "weights": weights}},
+        "encoders": {} if encoder is None else {"default": {"encoder": encoder, "weights": weights}},
         "profile": profile,
         "protocol": values["protocol"].hash,
         "fold": fold,

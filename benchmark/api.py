@@ -89,7 +89,8 @@ def run(methods: str | Sequence[str], dataset: Where = "demo", *, quiet: bool = 
     import pandas as pd
 
     from ..leaderboard.export import tables_csv
-    from ..leaderboard.summarise import summarise
+    from ..leaderboard.record import find_records
+    from ..leaderboard.transfer import summarise_beside
     from .engine.plan import make_plan
     from .engine.reporter import make_reporter
     from .engine.run import execute
@@ -98,8 +99,10 @@ def run(methods: str | Sequence[str], dataset: Where = "demo", *, quiet: bool = 
         if name not in RunSettings.model_fields:
             raise unknown("option of run", name, RunSettings.model_fields)
     given = {"methods": methods if isinstance(methods, str) else list(methods), "dataset": str(dataset), **settings}
-    records = execute(make_plan(read_settings(given)), make_reporter(quiet, verbose=False))
-    return pd.read_csv(io.StringIO(tables_csv(summarise(records))))
+    options = read_settings(given)
+    records = execute(make_plan(options), make_reporter(quiet, verbose=False))
+    tables = summarise_beside(records, lambda: (record for _, record in find_records(options.out)))
+    return pd.read_csv(io.StringIO(tables_csv(tables)))
 
 
 def load_method(directory: Where) -> Method:

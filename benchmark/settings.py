@@ -17,6 +17,7 @@ from ..methods.encoders.card import DEFAULT
 if TYPE_CHECKING:
     from ..methods.encoders.registry import Weights
 
+DEFAULT_PROTOCOL = "patient"
 MOST_SEED = 2**32 - 1  # what numpy's and torch's generators both take
 # The commands that read the settings of a run as a whole; a few others take some of them one by one.
 CELLS = ("run", "sweep", "ablate")
@@ -50,16 +51,26 @@ class RunSettings(BaseModel):
     data_dir: Path | None = setting(
         None,
         "Folder of the dataset's files; else the environment's QBENCH_DATA.",
-        (*DATA, "leaderboard", "reproduce", "data verify", "doctor"),
+        (*DATA, "predict", "leaderboard", "reproduce", "data verify", "doctor"),
     )
-    protocol: str = setting("patient", "patient, section, histogene32, spared, or FILE.yaml", SPLITS)
+    test_on: str | None = setting(
+        None,
+        "Train on all patients of --dataset and test on this one: a protocol of its own, transfer.",
+        (*DATA, "reproduce"),
+    )
+    test_data_dir: Path | None = setting(
+        None,
+        "As --data-dir, of the dataset of --test-on.",
+        (*DATA, "reproduce"),
+    )
+    protocol: str = setting(DEFAULT_PROTOCOL, "patient, section, histogene32, spared, or FILE.yaml", SPLITS)
     allow_leaky: bool = setting(
         False, "Run a protocol in which one patient stands on both sides; it gets its own table.", SPLITS
     )
     target: Literal["counts", "proportion"] = setting(
         "counts", "counts (log1p of integer counts) or proportion (per 10,000, log1p)", DATA
     )
-    sections: tuple[str, ...] = setting((), "Only these sections, by id.", DATA)
+    sections: tuple[str, ...] = setting((), "Only these sections, by id.", (*DATA, "predict"))
     no_images: bool = setting(False, "Every section that has counts, for methods that need no image.", SPLITS)
     profile: Literal["fast", "paper"] = setting(
         "fast", "fast (frozen shared features) or paper (as published)", (*TRAINING, "score", "check")
@@ -128,16 +139,16 @@ class RunSettings(BaseModel):
         """Each counts once."""
         return tuple(dict.fromkeys(value))
 
-    @field_validator("data_dir", "out")
+    @field_validator("data_dir", "test_data_dir", "out")
     @classmethod
     def _folder(cls, value: Path | None) -> Path | None:
         return None if value is None else Path(absolute(str(value)))
 
-    @field_validator("dataset", "protocol")
+    @field_validator("dataset", "test_on", "protocol")
     @classmethod
-    def _card(cls, value: str) -> str:
+    def _card(cls, value: str | None) -> str | None:
         """A name stays as it is."""
-        return absolute(value) if value.endswith((".yaml", ".yml")) else value
+        return absolute(value) if value is not None and value.endswith((".yaml", ".yml")) else value
 
     @field_validator("plugin")
     @classmethod

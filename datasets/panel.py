@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,11 +68,12 @@ def choose_panel(
     markers: Mapping[str, tuple[str, ...]],
     source: str,
     size: int = PANEL_SIZE,
+    within: Collection[str] | None = None,
 ) -> GenePanel:
     """The panel of a fold from its training sections (with the rows that train; None for all), read one at a time.
 
-    Universe: genes in every training section's file. Ranked by the variance of log1p counts over the pooled training
-    spots, ties by symbol. HVG and HEG come from the ranked genes only.
+    Universe: genes in every training section's file, of those the ones in `within`, if it is given. Ranked by the variance of
+    log1p counts over the pooled training spots, ties by symbol. HVG and HEG come from the ranked genes only.
 
     Raises:
         DataError: no gene stands in every training section.
@@ -94,10 +95,12 @@ def choose_panel(
             here = [where[gene] for gene in universe]
             total, squares = total[kept] + first[here], squares[kept] + second[here]
         n += counts.shape[0]
+    if universe is not None and within is not None:
+        kept = [i for i, gene in enumerate(universe) if gene in set(within)]
+        universe, total, squares = [universe[i] for i in kept], total[kept], squares[kept]
     if not universe:
-        raise DataError(
-            "Expected genes that every training section has, found none; check that all use the same gene names."
-        )
+        every = "training section has" if within is None else "section of both datasets has"
+        raise DataError(f"Expected genes that every {every}, found none; check that all use the same gene names.")
 
     mean = total / n
     variance = np.round(squares / n - mean**2, TIE_DECIMALS)

@@ -7,7 +7,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ..errors import unknown
 from ..names import check_labels, check_name, path_part
@@ -19,6 +27,8 @@ from .target import TargetName
 SHIPPED = files("qbench.configs") / "protocols"
 VALIDATION_VERSION = 1  # of the rule in `folds`; raised when the same sections would be validated on others
 VALIDATION_SHARE = 0.2  # of the only training section's spots, those with the largest x on its fitted array
+TRANSFER = "transfer"  # the protocol of --test-on
+TRANSFER_VERSION = 1  # panels of the genes that both datasets have; raised when a transfer would be made otherwise
 POOLING_VERSION = 1  # genes, then sections of a patient, then patients; raised when figures are averaged otherwise
 
 
@@ -67,9 +77,12 @@ class ProtocolFile(BaseModel):
         return self
 
 
-def rules(markers: Mapping[str, Iterable[str]], technical_genes: Iterable[str]) -> dict[str, Any]:
+def rules(
+    markers: Mapping[str, Iterable[str]], technical_genes: Iterable[str], transfer: bool = False
+) -> dict[str, Any]:
     """The rules in force, as versions and values, JSON-able; the order of marker groups and genes is that of the panel."""
     return {
+        **({"transfer": TRANSFER_VERSION} if transfer else {}),
         "validation": VALIDATION_VERSION,
         "validation_share": VALIDATION_SHARE,
         "panel": panel.PANEL_VERSION,
@@ -90,6 +103,7 @@ class Protocol(BaseModel):
     methods and seeds.
 
     Attributes:
+        test_dataset: whose sections are tested, where it is another one than the others'; see `joined`.
         patients: section -> patient.
         data: hash of the parsed contents of all sections.
         rules: see `rules`.
@@ -99,6 +113,7 @@ class Protocol(BaseModel):
     name: str
     title: str
     dataset: str
+    test_dataset: str | None = None
     sections: tuple[str, ...]
     held_out: Literal["patient", "section", "groups", "spots"]
     unit: Literal["patient", "section", "spot"]
@@ -109,6 +124,11 @@ class Protocol(BaseModel):
     data: str = ""
     rules: dict[str, Any] = Field(default_factory=dict)
 
+    @model_serializer(mode="wrap")
+    def _without_none(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A protocol on one dataset says nothing of another, as before there were any on two."""
+        return {name: value for name, value in dump(self).items() if (name, value) != ("test_dataset", None)}
+
     @property
     def hash(self) -> str:
         """12 hex digits."""
@@ -117,7 +137,8 @@ class Protocol(BaseModel):
     @property
     def folder(self) -> str:
         """Name of its folder below the runs folder."""
-        start = f"{path_part(self.dataset)}-{path_part(self.name)}-{self.target}"
+        to = "" if self.test_dataset is None else f"-{path_part(self.test_dataset)}"
+        start = f"{path_part(self.dataset)}-{path_part(self.name)}{to}-{self.target}"
         return f"{start}{'' if self.images else '-noimages'}-{self.hash}"
 
 

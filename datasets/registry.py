@@ -150,7 +150,7 @@ class SectionInfo:
 class Dataset:
     """An opened dataset: sections sorted by id, loaded one by one; `notes` are findings that a run repeats once.
 
-    `versions` are those of the code that reads it, by name: raised when the same files would give other values.
+    `versions` are those of the code that reads it: raised when files would give other values. `tested`: of two `joined` ones the second.
     """
 
     card: DatasetCard
@@ -158,6 +158,7 @@ class Dataset:
     reader: Callable[[SectionInfo], Section]
     notes: tuple[str, ...] = ()
     versions: Mapping[str, int] = field(default_factory=dict)
+    tested: Dataset | None = None
 
     def info(self, section_id: str) -> SectionInfo:
         """The named section.
@@ -165,17 +166,16 @@ class Dataset:
         Raises:
             ConfigurationError: there is none of that name.
         """
-        for info in self.sections:
-            if info.id == section_id:
-                return info
-        raise unknown("section", section_id, [info.id for info in self.sections])
+        known = {info.id: info for info in self.sections}
+        if section_id in known:
+            return known[section_id]
+        raise unknown("section", section_id, known)
 
     def load(self, section_id: str) -> Section:
         """Read a section; its parsed counts are kept in the cache.
 
         Raises:
-            ConfigurationError: an unknown section.
-            DataError: damaged tables.
+            ConfigurationError, DataError: an unknown section; damaged tables.
         """
         return self.reader(self.info(section_id))
 

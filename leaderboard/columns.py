@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from ..names import spreadsheet_cell
 from .analysis import remark
@@ -128,6 +129,7 @@ def _main(table: Table) -> tuple[Column, ...]:
         spread("PCC HEG", "pcc_heg"),
         spread("PCC all", "pcc_all"),
         spread("MSE", "mse"),
+        *within_columns(table, ("MG", "pcc_mg"), ("HVG", "pcc_hvg")),
         Column("sd ratio", lambda row: number(row.sd_ratio, 2)),
         Column("Undefined", lambda row: _pairs(row.undefined_prediction)),
         Column("Patients", lambda row: str(row.n_patients)),
@@ -141,6 +143,25 @@ def _main(table: Table) -> tuple[Column, ...]:
     if any(remark(row, table.rows) for row in table.rows):
         columns.append(Column("Note", lambda row: remark(row, table.rows), numeric=False))
     return tuple(columns)
+
+
+def within_columns(table: Table, *figures: tuple[str, str]) -> list[Column]:
+    """Of a transfer, for each figure what the method reaches within the tested dataset, and what the transfer loses."""
+    if not table.within:
+        return []
+
+    def column(header: str, part: Literal["figures", "drop"], name: str) -> Column:
+        def text(row: Row) -> str:
+            found = table.within.get(row.key)
+            return ABSENT if found is None else number(getattr(found, part).get(name))
+
+        return Column(header, text)
+
+    pairs = (
+        (column(f"{header} within", "figures", name), column(f"{header} drop", "drop", name))
+        for header, name in figures
+    )
+    return [one for pair in pairs for one in pair]
 
 
 def _statistics(table: Table) -> list[Column]:

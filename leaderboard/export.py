@@ -12,7 +12,7 @@ from .analysis import beats_controls
 from .encoder_axis import encoders_of
 from .record import Record
 from .row import Row
-from .table import Table
+from .table import Table, Within
 
 SCHEMA = 1
 
@@ -63,6 +63,7 @@ def _table(table: Table) -> dict[str, Any]:
         "protocol_hash": protocol.hash,
         "track": table.track,
         "dataset": protocol.dataset,
+        **({} if protocol.test_dataset is None else {"test_dataset": protocol.test_dataset}),
         "simulated": protocol.simulated,
         "target": protocol.target,
         "leaky": protocol.leaky,
@@ -107,7 +108,17 @@ def _finding(row: Row, table: Table) -> dict[str, Any]:
         "p_adjusted": finding.p_adjusted,
         "tie_group": finding.tie_group,
         "beats_controls": beats_controls(row, table.rows),
+        **_within(table.within.get(row.key)),
     }
+
+
+def _within(found: Within | None) -> dict[str, Any]:
+    """Of a transfer: `within_pcc_hvg` and `drop_pcc_hvg`, and so of each headline figure; nothing of any other table."""
+    if found is None:
+        return {}
+    figures = {f"within_{name}": value for name, value in found.figures.items()}
+    drop = {f"drop_{name}": value for name, value in found.drop.items()}
+    return {"within_protocol_hash": found.protocol_hash, **figures, **drop}
 
 
 def _failure(record: Record) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from .record import Record, find_records
 from .stored import damage, folders_by_cell
 from .summarise import summarise
 from .table import Table
+from .transfer import with_within
 
 
 def read_tables(
@@ -67,7 +68,7 @@ def read_tables(
     for name in encoders:
         if name not in known:
             raise unknown(f"encoder in {folder}", name, known)
-    tables = summarise((record for _, record in found), reference, encoders)
+    tables = with_within(summarise((record for _, record in found), reference, encoders))
     return (with_ceilings(tables, folders) if ceilings else tables), folders
 
 

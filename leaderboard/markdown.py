@@ -28,6 +28,8 @@ def _section(table: Table, detail: bool) -> str:
         parts.append(_grid(block, block.rows(table)))
     if detail:
         parts += [_reported(table, reported) for reported in fitting(table, read_reported())]
+    if table.beside:
+        parts.append(f"{escape(table.beside)}.\n")
     if table.analysis.sentence:
         parts.append(f"{escape(table.analysis.sentence)}.\n")
     parts += [f"* {line}" for row in table.rows for line in failures(row)]

@@ -47,7 +47,7 @@ def render_page(
         maps = map_data(table, folders, wanted, thumbnails)
         data["tables"].append({**table_data(table, folders, reported), "maps": maps})
         for section in () if maps is None else [s for s, held in maps["sections"].items() if held["image"]]:
-            key = (table.protocol.dataset, section)
+            key = (table.protocol.tested, section)
             data["images"]["/".join(key)] = thumbnails[key].uri
     page = _fill(data)
     if (size := len(page.encode())) > LARGEST:

@@ -67,7 +67,7 @@ def map_data(
         scores = [{} if cell is None else _pcc(folders[cell.cell], known.genes) for cell in cells]
         for section in dict.fromkeys(known.sections.tolist()):
             sections[section] = _section(section, known, stored, scores)
-            thumbnail = thumbnails.get((table.protocol.dataset, section))
+            thumbnail = thumbnails.get((table.protocol.tested, section))
             if thumbnail is not None and known.pixel_xy is not None:
                 sections[section]["size"] = [thumbnail.full_width, thumbnail.full_height]
                 sections[section]["image"] = True

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import pydantic
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_serializer
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from ..errors import ConfigurationError, IntegrityError, QbenchError, reading
 from ..files import regular_bytes
 from ..names import shown
 from ..yaml_files import dotted, fault
+from .part import Part, SparingPart
 from .seal import own_hash
 
 SCHEMA = 2  # 2: the identity holds the whole fold and the rules
@@ -29,11 +29,7 @@ def _visible(name: str) -> str:
 Name = Annotated[str, AfterValidator(_visible)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MethodRecord(_Part):
+class MethodRecord(Part):
     """A method with its resolved parameters."""
 
     name: Name
@@ -48,7 +44,7 @@ class MethodRecord(_Part):
     origin: Name = "qbench"
 
 
-class EncoderRecord(_Part):
+class EncoderRecord(Part):
     """Where features came from, or the network that the method trained itself (`frozen` false)."""
 
     name: Name
@@ -59,25 +55,23 @@ class EncoderRecord(_Part):
     frozen: bool = True
 
 
-class PatchRecord(_Part):
+class PatchRecord(SparingPart):
     """Patch edge in pixels, the physical size they were resampled to (None: native pixels), and how their stain was treated."""
 
+    UNSAID: ClassVar[dict[str, Any]] = {"stain": "none"}
     size: int
     microns_per_pixel: float | None = None
     stain: Literal["none", "grey", "macenko"] = "none"
 
-    @model_serializer(mode="wrap")
-    def _without_none(self, dump: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A stain that was left alone is not said: what was stored before there were treatments stays as it is."""
-        return {name: value for name, value in dump(self).items() if (name, value) != ("stain", "none")}
 
-
-class ProtocolRecord(_Part):
+class ProtocolRecord(SparingPart):
     """The protocol that a number is from; records of two hashes are never put in one table."""
 
+    UNSAID: ClassVar[dict[str, Any]] = {"test_dataset": None}
     name: Name
     hash: Name
     dataset: Name
+    test_dataset: Name | None = None  # where another one than `dataset` is tested
     simulated: bool
     held_out: Literal["patient", "section", "groups", "spots"]
     leaky: bool
@@ -86,8 +80,13 @@ class ProtocolRecord(_Part):
     sections: tuple[Name, ...]
     definition: dict[str, Any]
 
+    @property
+    def tested(self) -> str:
+        """The dataset whose sections are predicted."""
+        return self.test_dataset or self.dataset
 
-class FoldRecord(_Part):
+
+class FoldRecord(Part):
     """Sections of each side; `patient_in_training` only ever holds in a leaky protocol.
 
     `test_patients` is the patient of each section of `test`, in that order (or one name for all of them).
@@ -105,7 +104,7 @@ class FoldRecord(_Part):
     n_test_spots: int
 
 
-class Hashes(_Part):
+class Hashes(Part):
     """sha256 of what went in and what came out; equal records agree in `predictions` and `scores`.
 
     `files` are of the files beside the record, `record` of its own (see `seal`); records of before have neither.
@@ -121,7 +120,7 @@ class Hashes(_Part):
     record: str | None = None
 
 
-class Failure(_Part):
+class Failure(Part):
     """What stopped a cell."""
 
     type: str
@@ -129,7 +128,7 @@ class Failure(_Part):
     traceback: str
 
 
-class Environment(_Part):
+class Environment(Part):
     """Recorded, but not part of the identity."""
 
     qbench: str
@@ -141,7 +140,7 @@ class Environment(_Part):
     git: str | None
 
 
-class Record(_Part):
+class Record(Part):
     """One cell: a method with its parameters, on one fold of one protocol, with one seed.
 
     Records of schema 1 are read all the same, in tables of their own: their protocols' hashes hold neither patients nor data.

@@ -123,7 +123,7 @@ def fitting(table: Table, reported: Sequence[Reported]) -> list[Reported]:
     Those of the same dataset and target come first, then those of other protocols, which name what is other (`heading`).
     """
     protocol = table.protocol
-    if protocol.leaky or protocol.simulated:
+    if protocol.leaky or protocol.simulated or protocol.test_dataset is not None:
         return []
     # One with a target of ours belongs to that target's tables alone; a paper's own target stands beside both.
     shown = [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from .analysis import Analysis
 from .ceiling import Ceiling
@@ -12,10 +13,26 @@ from .row import Row
 
 
 @dataclass(frozen=True)
+class Within:
+    """The figures of a method trained and tested within the dataset on which a transfer tests it.
+
+    Attributes:
+        protocol_hash: of the table that they stand in.
+        figures: mean over the same patients, by the figure's name.
+        drop: what the transfer loses, by the figure's name: within less transfer, of MSE transfer less within.
+    """
+
+    protocol_hash: str
+    figures: Mapping[str, float]
+    drop: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows of one protocol hash and track, in the order to print: ranked, oracles, incomplete, failed.
 
     `ceiling` needs stored predictions: `folder.with_ceilings` fills it in. `only` are the encoders that rows were chosen by.
+    `within`, by row key, is of a transfer: `transfer.with_within` fills it in.
     """
 
     protocol: ProtocolRecord
@@ -25,6 +42,7 @@ class Table:
     analysis: Analysis
     ceiling: Ceiling | None = None
     only: tuple[str, ...] = ()
+    within: Mapping[str, Within] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -32,7 +50,7 @@ class Table:
         p = self.protocol
         parts = [
             f"Protocol {p.name} ({p.hash[:8]})",
-            f"dataset {p.dataset}",
+            f"dataset {p.dataset}" + ("" if p.test_dataset is None else f" → {p.test_dataset}"),
             f"target {p.target}",
             f"track {self.track}",
         ]
@@ -46,6 +64,17 @@ class Table:
     def mixed(self) -> str:
         """That rows of several encoders stand in the ranking; "" where they do not."""
         return mixed(self.rows)
+
+    @property
+    def beside(self) -> str:
+        """What the columns "within" and "drop" say; empty without them."""
+        if not self.within:
+            return ""
+        hashes = sorted({found.protocol_hash[:8] for found in self.within.values()})
+        return (
+            f"within: the same method trained on other patients of {self.protocol.tested} (protocol {', '.join(hashes)}); drop: what "
+            "is lost of it here; each on the gene panel of its own training side, of which the markers alone are the same"
+        )
 
     def row(self, name: str) -> Row | None:
         """The row with that key or title, else the best complete one with that label, else None."""

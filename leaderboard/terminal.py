@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..names import shown
 from .analysis import remark
-from .columns import ABSENT, ENCODER, LINE, METHOD, RANK, Block, Column, blocks, number, ranks
+from .columns import ABSENT, ENCODER, LINE, METHOD, RANK, Block, Column, blocks, number, ranks, within_columns
 from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
 from .row import RANKED_BY, Row
 from .table import Table
@@ -37,6 +37,8 @@ def print_tables(tables: Sequence[Table], console: Console, detail: bool = False
                     console.print(Text(shown(f"{where}{record.failure.type}: {record.failure.message}"), style="red"))
         if table.mixed:
             console.print(Text(f"{table.mixed}.", style="yellow"))
+        if table.beside:
+            console.print(Text(table.beside))
         if table.analysis.sentence:
             console.print(Text(table.analysis.sentence, style="yellow"))
         console.print()
@@ -53,6 +55,7 @@ def _columns(table: Table, width: int) -> tuple[Column, ...]:
     wide = width >= _WIDE
     columns = [RANK, *([LINE, ENCODER] if wide or table.mixed else [METHOD])]
     columns += [_figure(header, name, wide) for header, name in _FIGURES]
+    columns += within_columns(table, *(_FIGURES[:2] if wide else _FIGURES[1:2]))
     columns.append(Column("sd ratio", lambda row: number(row.sd_ratio, 2)))
     if wide and any(row.n_seeds > 1 for row in table.rows):
         columns.append(Column("seed sd", lambda row: number(row.figure(RANKED_BY).sd_seeds)))

@@ -24,6 +24,8 @@ def reproduce(
     cell: Annotated[list[Path], typer.Argument(help="Folders of cells, as 'qbench list runs' names them.")],
     data_dir: flags.DataDir = None,
     dataset: flags.Dataset = None,
+    test_on: flags.TestOn = None,
+    test_data_dir: flags.TestDataDir = None,
     encoder_weights: flags.EncoderWeights = None,
     plugin: flags.Plugin = None,
     as_json: flags.Json = False,
@@ -42,6 +44,8 @@ def reproduce(
             dataset,
             tuple(plugin or ()),
             make_reporter(quiet or as_json, False),
+            test_on,
+            test_data_dir,
         )
         for folder in cell
     ]

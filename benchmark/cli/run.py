@@ -47,7 +47,8 @@ def run(
     """Train, predict, score and rank methods on the folds of a protocol."""
     from ...leaderboard.export import tables_json
     from ...leaderboard.folder import with_ceilings
-    from ...leaderboard.summarise import summarise
+    from ...leaderboard.record import find_records
+    from ...leaderboard.transfer import summarise_beside
     from ..engine.plan import make_plan
     from ..engine.reporter import make_reporter
     from ..engine.run import execute
@@ -58,7 +59,7 @@ def run(
         return
     with naming_damage() as damaged:
         records = execute(plan, make_reporter(quiet or as_json, verbose), damaged)
-        tables = summarise(records)
+        tables = summarise_beside(records, lambda: (record for _, record in find_records(settings.out, damaged)))
         if as_json:
             print(json.dumps(tables_json(with_ceilings(tables, plan.folders)), indent=1))
         else:

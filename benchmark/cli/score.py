@@ -43,7 +43,7 @@ def score(
     from ...leaderboard.folder import with_ceilings
     from ...leaderboard.record import find_records
     from ...leaderboard.stored import folders_by_cell
-    from ...leaderboard.summarise import summarise
+    from ...leaderboard.transfer import summarise_beside
     from ..external.score import score_predictions
 
     records, notes = score_predictions(predictions, name or predictions.name.split(".")[0], scale, settings)
@@ -52,7 +52,7 @@ def score(
     with naming_damage() as damaged:
         stored = find_records(settings.out, damaged)
         beside = [r for _, r in stored if (r.protocol.hash, r.track) == (first.protocol.hash, first.track)]
-        tables = summarise(beside)
+        tables = summarise_beside(beside, lambda: (record for _, record in stored))
         if as_json:
             print(json.dumps(tables_json(with_ceilings(tables, folders_by_cell(stored))), indent=1))
             return

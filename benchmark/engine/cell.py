@@ -15,7 +15,7 @@ from ...datasets.cache import ArrayCache
 from ...datasets.gene_names import check_gene_names
 from ...datasets.leaks import check_leaks, check_panel
 from ...datasets.panel import GenePanel
-from ...datasets.registry import Dataset, open_dataset
+from ...datasets.registry import Dataset
 from ...errors import IntegrityError, MethodError, QbenchError
 from ...leaderboard.record import Failure, Record
 from ...methods.controls.oracles import Oracle
@@ -30,6 +30,7 @@ from .panels import open_panel
 from .pictures import add_pictures
 from .resolve import ResolvedMethod, resolve_method
 from .result import CellResult, SectionResult
+from .settle import open_data
 from .store import failure, work_directory, write_cell
 from .task import CellTask
 
@@ -46,7 +47,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
     event = event or (lambda _name, _values: None)
     set_threads(task.threads)
     cache = ArrayCache(task.cache)
-    dataset = open_dataset(task.settings.dataset, task.settings.data_dir, cache)
+    dataset = open_data(task.settings, cache)
     sections = sorted({part.section for part in task.fold.parts})
     spots = read_spots(dataset, sections, cache)
     patients = {info.id: info.patient for info in dataset.sections}
@@ -155,7 +156,7 @@ def _fit_and_predict(
 def record_crash(task: CellTask, failure: Failure) -> Record:
     """The failed record of a cell whose process died before it could write one."""
     cache = ArrayCache(task.cache)
-    dataset = open_dataset(task.settings.dataset, task.settings.data_dir, cache)
+    dataset = open_data(task.settings, cache)
     resolved = _resolve(task)
     base = base_record(task, resolved, dataset, open_panel(dataset, task.fold, cache), datetime.now(UTC))
     return write_cell(task.folder, base.model_copy(update={"failure": failure}), None, [])

@@ -64,6 +64,7 @@ def method_record(
             name=protocol.name,
             hash=protocol.hash,
             dataset=protocol.dataset,
+            test_dataset=protocol.test_dataset,
             simulated=dataset.card.simulated,
             held_out=protocol.held_out,
             leaky=task.leaky,

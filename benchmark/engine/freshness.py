@@ -37,7 +37,7 @@ def outdated(record: Record) -> list[str]:
         **trained_by(resolved, options, patch_of(options), options.precision, record.seed),
         "target": record.protocol.target,
         "scores": score.SCORE_VERSION,
-        "rules": rules(dataset.markers, dataset.technical_genes),
+        "rules": rules(dataset.markers, dataset.technical_genes, record.protocol.test_dataset is not None),
     }
     then = {name: value for name, value in record.identity.items() if name not in _OTHERWISE}
     found = differences(_anywhere(then), _anywhere(today))

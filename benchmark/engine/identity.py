@@ -98,10 +98,15 @@ def identity_on(
     return {
         **scored,
         "target": target,
-        "rules": protocol.rules(dataset.card.markers, dataset.card.technical_genes),
+        "rules": rules_of(dataset),
         "reader": dict(dataset.versions),
         "fold": fold_identity(fold, patients, spots),
     }
+
+
+def rules_of(dataset: Dataset) -> dict[str, Any]:
+    """The rules in force for a dataset, or for one that is tested on another."""
+    return protocol.rules(dataset.card.markers, dataset.card.technical_genes, dataset.tested is not None)
 
 
 def fold_identity(fold: Fold, patients: Mapping[str, str], spots: Spots) -> dict[str, Any]:

@@ -10,17 +10,16 @@ from typing import Any, Literal
 from ...datasets.cache import ArrayCache
 from ...datasets.folds import make_folds
 from ...datasets.hashing import canonical_hash
-from ...datasets.protocol import Protocol, rules
-from ...datasets.registry import open_dataset
+from ...datasets.protocol import Protocol
 from ...errors import ConfigurationError
 from ...leaderboard.record import Record, read_record
 from ...methods.encoders.card import DEFAULT
 from ..settings import RunSettings
 from .changes import differences
-from .identity import data_hash, read_spots
+from .identity import data_hash, read_spots, rules_of
 from .plan import Ground
 from .reporter import Reporter
-from .settle import Settled
+from .settle import Settled, open_data
 from .task import CellTask
 from .worker import run_apart
 
@@ -53,6 +52,8 @@ def reproduce(
     dataset: str | None,
     plugins: tuple[str, ...],
     reporter: Reporter,
+    test_on: str | None = None,
+    test_data_dir: Path | None = None,
 ) -> Reproduction:
     """Run the cell of a folder again, in a temporary runs folder.
 
@@ -72,7 +73,8 @@ def reproduce(
             "name another cell."
         )
     with tempfile.TemporaryDirectory(prefix="qbench-reproduce-") as runs:
-        task = task_of(record, options_of(record, data_dir, encoder_weights, dataset, plugins, Path(runs)))
+        options = options_of(record, data_dir, encoder_weights, dataset, plugins, Path(runs), test_on, test_data_dir)
+        task = task_of(record, options)
         reporter.start(1, 0)
         try:
             again = run_apart(task, lambda kind, values: reporter.cell_event(task, kind, values))
@@ -89,6 +91,8 @@ def options_of(
     dataset_name: str | None,
     plugins: tuple[str, ...],
     runs: Path,
+    test_on: str | None = None,
+    test_data_dir: Path | None = None,
 ) -> RunSettings:
     """The options under which a run makes a record's cell, but for its method, protocol and sections."""
     encoder = record.encoder
@@ -103,6 +107,8 @@ def options_of(
     return RunSettings(
         dataset=dataset_name or record.protocol.dataset,
         data_dir=data_dir,
+        test_on=None if record.protocol.test_dataset is None else test_on or record.protocol.test_dataset,
+        test_data_dir=test_data_dir,
         target=record.protocol.target,
         profile=record.method.profile,
         encoder=encoder.name if encoder is not None and encoder.frozen and network else DEFAULT,
@@ -127,7 +133,7 @@ def task_of(record: Record, options: RunSettings) -> CellTask:
         ConfigurationError: sections or a fold that the data at hand lack.
     """
     cache = ArrayCache()
-    dataset = open_dataset(options.dataset, options.data_dir, cache)
+    dataset = open_data(options, cache)
     known = {info.id: info.patient for info in dataset.sections}
     absent = [name for name in record.protocol.sections if name not in known]
     if absent:
@@ -141,7 +147,7 @@ def task_of(record: Record, options: RunSettings) -> CellTask:
     today = {
         "patients": patients,
         "data": data_hash(spots),
-        "rules": rules(dataset.card.markers, dataset.card.technical_genes),
+        "rules": rules_of(dataset),
     }
     protocol = Protocol.model_validate(asked | today)
     folds = make_folds(protocol, patients)

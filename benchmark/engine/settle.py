@@ -7,17 +7,25 @@ from dataclasses import dataclass
 from ...datasets.cache import ArrayCache
 from ...datasets.folds import Fold, is_leaky, make_folds
 from ...datasets.gene_names import check_gene_names
+from ...datasets.joined import held_out, joined, training_part
 from ...datasets.leaks import check_leaks, one_patient_notes
-from ...datasets.protocol import Protocol, ProtocolFile, read_protocol, rules
+from ...datasets.protocol import TRANSFER, HeldOut, Protocol, ProtocolFile, read_protocol
 from ...datasets.registry import Dataset, SectionInfo, open_dataset
 from ...errors import ConfigurationError, IntegrityError, unknown
-from ..settings import RunSettings
-from .identity import Spots, data_hash, read_spots
+from ..settings import DEFAULT_PROTOCOL, RunSettings
+from .identity import Spots, data_hash, read_spots, rules_of
 
 
 def open_data(options: RunSettings, cache: ArrayCache) -> Dataset:
-    """The dataset of a run; its folder comes from --data-dir, else from QBENCH_DATA."""
-    return open_dataset(options.dataset, options.data_dir, cache)
+    """The dataset of a run, its folder from --data-dir, else from QBENCH_DATA; with --test-on, both datasets as one.
+
+    Raises:
+        ConfigurationError, DataError, IntegrityError: see `open_dataset` and `joined`.
+    """
+    dataset = open_dataset(options.dataset, options.data_dir, cache)
+    if options.test_on is None:
+        return dataset
+    return joined(dataset, open_dataset(options.test_on, options.test_data_dir, cache))
 
 
 def choose_sections(
@@ -58,6 +66,45 @@ def choose_sections(
     return chosen, notes
 
 
+def _choose_both(
+    dataset: Dataset, tested: Dataset, wanted: tuple[str, ...], images: bool
+) -> tuple[list[SectionInfo], HeldOut, list[str]]:
+    """Of two datasets the sections that take part, and the held-out group; one of which no section is named gives all."""
+    known = {info.id for info in dataset.sections}
+    if unheard := [name for name in wanted if name not in known]:
+        raise unknown(f"section of {dataset.card.name} or {tested.card.name}", unheard[0], known)
+    others = {info.id for info in tested.sections}
+    chosen, notes = [], []
+    for part, ids in ((training_part(dataset), known - others), (tested, others)):
+        infos, said = choose_sections(part, tuple(name for name in wanted if name in ids), images, None)
+        chosen.append({info.id: info for info in infos})
+        notes += said
+    patients = [{name: info.patient for name, info in infos.items()} for infos in chosen]
+    both = chosen[0] | chosen[1]
+    return [both[name] for name in sorted(both)], held_out(patients[0], patients[1], tested.card.name), notes
+
+
+def _protocol_file(options: RunSettings) -> ProtocolFile:
+    """The protocol that is asked for; two datasets have one of their own.
+
+    Raises:
+        ConfigurationError: another protocol for two datasets, or theirs for one.
+    """
+    if options.test_on is None:
+        file = read_protocol(options.protocol)
+        if file.name == TRANSFER:
+            raise ConfigurationError(
+                f"Protocol '{TRANSFER}' tests on another dataset; name it with --test-on, for example --test-on demo-shifted."
+            )
+        return file
+    if options.protocol not in (DEFAULT_PROTOCOL, TRANSFER):
+        raise ConfigurationError(
+            f"--test-on {options.test_on} has a protocol of its own, '{TRANSFER}', found --protocol {options.protocol}; leave out "
+            "one of the two."
+        )
+    return read_protocol(TRANSFER)
+
+
 @dataclass(frozen=True)
 class Settled:
     """A protocol on the sections at hand: its folds, whether it leaks a patient, notes, and by section patient and spots."""
@@ -77,13 +124,18 @@ def settle_protocol(options: RunSettings, dataset: Dataset, cache: ArrayCache) -
         IntegrityError: a leaky protocol without --allow-leaky, or any other leak.
         DataError: damaged tables, or sections that name their genes in different ways.
     """
-    file: ProtocolFile = read_protocol(options.protocol)
+    file = _protocol_file(options)
     if file.dataset is not None and file.dataset != dataset.card.name:
         raise ConfigurationError(
             f"Protocol '{file.name}' belongs to the dataset {file.dataset}, found {dataset.card.name}; "
             f"use --dataset {file.dataset}, or another protocol."
         )
-    infos, notes = choose_sections(dataset, options.sections, not options.no_images, file.sections)
+    groups = file.folds
+    if dataset.tested is None:
+        infos, notes = choose_sections(dataset, options.sections, not options.no_images, file.sections)
+    else:
+        infos, group, notes = _choose_both(dataset, dataset.tested, options.sections, not options.no_images)
+        groups = (group,)
     notes = [*dataset.notes, *notes]
     patients = {info.id: info.patient for info in infos}
     spots = read_spots(dataset, patients, cache)
@@ -91,15 +143,16 @@ def settle_protocol(options: RunSettings, dataset: Dataset, cache: ArrayCache) -
         name=file.name,
         title=file.title,
         dataset=dataset.card.name,
+        test_dataset=None if dataset.tested is None else dataset.tested.card.name,
         sections=tuple(info.id for info in infos),
         held_out=file.held_out,
         unit=file.unit,
-        folds=file.folds,
+        folds=groups,
         target=options.target,
         images=not options.no_images,
         patients=patients,
         data=data_hash(spots),
-        rules=rules(dataset.card.markers, dataset.card.technical_genes),
+        rules=rules_of(dataset),
     )
     folds = make_folds(protocol, patients)
     leaky = protocol.unit != "patient" or is_leaky(folds, patients)

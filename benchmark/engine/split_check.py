@@ -114,7 +114,7 @@ def _check_protocol(record: Record, protocol: Protocol) -> list[str]:
     return []
 
 
-_SHARED = ("name", "dataset", "sections", "held_out", "target", "images")
+_SHARED = ("name", "dataset", "test_dataset", "sections", "held_out", "target", "images")
 
 
 def _check_folds(record: Record, protocol: Protocol, fold: Fold) -> list[str]:

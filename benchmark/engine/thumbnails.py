@@ -28,7 +28,7 @@ def make_thumbnails(
     wanted: dict[str, set[str]] = {}
     for table in tables:
         if table.protocol.images:
-            wanted.setdefault(table.protocol.dataset, set()).update(table.protocol.sections)
+            wanted.setdefault(table.protocol.tested, set()).update(table.protocol.sections)
     found: dict[tuple[str, str], Thumbnail] = {}
     notes = []
     for name, sections in wanted.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.cache import ArrayCache
-from ...datasets.folds import Fold, Part
+from ...datasets.folds import Fold, Part, last_of_three
 from ...datasets.gene_names import check_gene_names
 from ...datasets.leaks import check_leaks, check_panel
 from ...datasets.registry import SectionInfo
@@ -24,7 +24,7 @@ from ..engine.inputs import Progress, prepare
 from ..engine.panels import open_panel
 from ..engine.plan import available_cores, patch_of
 from ..engine.resolve import ResolvedMethod, resolve_method
-from ..engine.settle import choose_sections, open_data
+from ..engine.settle import choose_sections, open_data, settle_protocol
 from ..settings import RunSettings
 from .model import FitRecord, PanelRecord, check_place, write_model
 
@@ -39,10 +39,10 @@ def all_patients_fold(sections: list[SectionInfo]) -> Fold:
     """
     ids = sorted(info.id for info in sections)
     patients = {info.id: info.patient for info in sections}
-    everyone = sorted(set(patients.values()))
-    if len(everyone) >= 3:
-        held = [name for name in ids if patients[name] == everyone[-1]]
-        rule = f"patient {everyone[-1]}, last by id"
+    last = last_of_three(patients.values())
+    if last is not None:
+        held = [name for name in ids if patients[name] == last]
+        rule = f"patient {last}, last by id"
     elif len(ids) >= 2:
         held, rule = ids[-1:], f"section {ids[-1]}, last by id"
     else:
@@ -75,21 +75,27 @@ def fit_model(
             f"{resolved.spec.label} is an oracle: it reads the measured counts, which a new slide does not have."
         )
     dataset = open_data(options, cache)
-    infos, _ = choose_sections(dataset, options.sections, resolved.inputs.image, None)
-    fold = all_patients_fold(infos)
+    if dataset.tested is None:
+        infos, _ = choose_sections(dataset, options.sections, resolved.inputs.image, None)
+        fold = all_patients_fold(infos)
+    else:  # the fold that a run with --test-on has, and its panel
+        settled = settle_protocol(options.model_copy(update={"no_images": not resolved.inputs.image}), dataset, cache)
+        (fold,) = settled.folds
+        infos = [dataset.info(part.section) for part in fold.parts]
     precision = choose_precision(options.precision, options.profile, device)
     resolved = resolved.stepping_for(options.runtime, device, precision, [fold], options.max_epochs)
     patients = {info.id: info.patient for info in infos}
     spots = read_spots(dataset, patients, cache)
     check_gene_names(dataset, patients, cache)
-    check_leaks(dataset, [fold], False, cache)
+    check_leaks(dataset, [fold], dataset.tested is not None, cache)
     panel = open_panel(dataset, fold, cache)
     check_panel(fold, panel, contents_of(spots))
 
     patch = patch_of(options)
     views = {"": resolved.inputs.views}
+    learned = sorted({part.section for part in (*fold.train, *fold.validation)})
     patch_read = patch if resolved.inputs.image else None
-    inputs = prepare(dataset, sorted(patients), resolved.encoders, patch_read, cache, progress, views)
+    inputs = prepare(dataset, learned, resolved.encoders, patch_read, cache, progress, views)
     train = open_cohort(dataset, fold.train, panel, options.target, inputs)
     validation = open_cohort(dataset, fold.validation, panel, options.target, inputs)
     context = FitContext(

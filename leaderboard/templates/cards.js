@@ -24,7 +24,7 @@ function facts(table) {
   return h(
     "div",
     { class: "meta" },
-    h("span", {}, "dataset ", h("b", {}, table.dataset)),
+    h("span", {}, "dataset ", h("b", {}, datasets(table))),
     h("span", {}, "track ", h("b", {}, table.track)),
     h("span", { title: table.hash }, "protocol hash ", h("code", {}, table.hash.slice(0, 12))),
     h("span", {}, `${table.patients.length} patients, ${table.sections.length} sections, ${table.folds.length} folds`),

@@ -126,3 +126,8 @@ function segments(name, options, chosen, choose) {
   );
   return h("span", { class: "seg", role: "group", "aria-label": name }, buttons);
 }
+
+// What a table is of: a transfer learns from one dataset and is tested on another.
+function datasets(table) {
+  return table.learned === table.dataset ? table.dataset : `${table.learned} → ${table.dataset}`;
+}

@@ -18,7 +18,7 @@ function showTable() {
       h(
         "small",
         {},
-        t.dataset,
+        datasets(t),
         t.images ? "" : ", no images",
         " ",
         t.leaky ? h("span", { class: "chip bad" }, "LEAKY") : null,

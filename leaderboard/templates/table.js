@@ -5,6 +5,22 @@ function columnsOf(table, set) {
   const tested = table.rows.some((row) => row.statistics.pcc_hvg && row.statistics.pcc_hvg.p_adjusted !== null);
   const stat = (row, name) => (row.statistics.pcc_hvg ? row.statistics.pcc_hvg[name] : null);
   const columns = figures.map((figure) => figureColumn(table, figure));
+  if (set === "headline" && table.rows.some((row) => row.within)) {
+    const found = (row, part) => (row[part] ? row[part].pcc_hvg : null);
+    columns.push({
+      name: "within",
+      title: "PCC HVG of the same method trained within the tested dataset, on that training side's genes",
+      value: (r) => found(r, "within"),
+      text: (r) => number(found(r, "within")),
+    });
+    columns.push({
+      name: "drop",
+      title: "What testing on another cohort loses of PCC HVG: within less transfer",
+      value: (r) => found(r, "drop"),
+      text: (r) => number(found(r, "drop")),
+      ascending: true,
+    });
+  }
   columns.push({
     name: "sd ratio",
     title: "Median of sd(prediction) / sd(truth) over genes: near 0 is collapse to the mean",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -78,12 +79,12 @@ def prepare(
     `reads_patches` False leaves patches that are there unchecked until features are to be made of them.
     `views` are those whose features are read, by the name of the encoder among `encoders`.
 
-    Each image is decoded once, while the section before it is encoded; nothing of it is kept but the memory-mapped patches.
+    Each image is decoded once for patches, while the section before it is encoded; nothing of it is kept but the memory-mapped patches.
     """
     inputs = PreparedInputs()
     if patch is None:
         return inputs
-    from ...methods.encoders.features import open_features, open_view_features
+    from ...methods.encoders.features import open_features, open_view_features, release
 
     size, scale = patch.size, patch.microns_per_pixel
 
@@ -96,25 +97,36 @@ def prepare(
     def checked(section_id: str) -> NDArray[np.uint8]:
         return open_treated(dataset.load(section_id), size, scale, patch.stain, cache)[0]
 
-    ids = list(sections)
+    def encode(section_id: str, name: str) -> None:
+        spec, key = encoders[name], keys[section_id]
+        report = None if progress is None else _named(progress, f"{section_id} {spec.name}")
+        own = open_features(spec, partial(checked, section_id), key, cache, report)
+        inputs.opened_features[section_id, name] = own
+        for some in (views or {}).get(name, ()):
+            pixels = partial(_views, dataset, section_id, some, patch, cache)
+            found = open_view_features(spec, some, pixels, own, key, cache, report)
+            inputs.opened_features[section_id, name + some.key] = found
+
+    ids, keys = list(sections), dict[str, str]()
+    first, rest = list(encoders)[:1], list(encoders)[1:]
+    done, total = count(), len(ids) * max(1, len(encoders))
     with ThreadPoolExecutor(max_workers=1) as pool:
         ahead = [pool.submit(cut, section_id) for section_id in ids[:1]]
         for i, section_id in enumerate(ids):
             if progress is not None:
-                progress("sections", i, len(ids))
-            patches, key = ahead.pop().result()
+                progress("sections", next(done), total)
+            inputs.opened_patches[section_id], keys[section_id] = ahead.pop().result()
             ahead = [pool.submit(cut, following) for following in ids[i + 1 : i + 2]]
-            inputs.opened_patches[section_id] = patches
-            for name, spec in encoders.items():
-                report = None if progress is None else _named(progress, f"{section_id} {spec.name}")
-                own = open_features(spec, partial(checked, section_id), key, cache, report)
-                inputs.opened_features[section_id, name] = own
-                for some in (views or {}).get(name, ()):
-                    pixels = partial(_views, dataset, section_id, some, patch, cache)
-                    found = open_view_features(spec, some, pixels, own, key, cache, report)
-                    inputs.opened_features[section_id, name + some.key] = found
+            for name in first:
+                encode(section_id, name)
+    for name in rest:  # one encoder after the other, so that each network is built once and no two are in memory
+        release()
+        for section_id in ids:
+            if progress is not None:
+                progress("sections", next(done), total)
+            encode(section_id, name)
     if progress is not None:
-        progress("sections", len(ids), len(ids))
+        progress("sections", total, total)
     return inputs
 
 

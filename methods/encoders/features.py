@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from ...errors import DataError, MethodError
 from ..memory import memory_named
 from ..scaling import SCALING_VERSION
 from .agreement import Agreement, agreement
+from .parts import encode_parts
 from .registry import EncoderSpec
 
 if TYPE_CHECKING:
@@ -64,12 +65,16 @@ def open_features(
         runtime = _runtime(spec, opened.shape[1])
         check_against_fp32(spec, runtime, opened, cache)
         out = writer.array("features", (len(opened), runtime.dim), np.float32)
-        encode_into(out, runtime, opened, f"encode {spec.name}", progress)
+        parts.extend(encode_parts(out, partial(_encode, spec, runtime, opened, progress), key, cache))
         if not np.isfinite(out).all():
             raise DataError(f"Encoder '{spec.name}' made features that are not finite; check its weights.")
         writer.metadata.update(spec.identity(), patches=patch_key)
 
-    return cache.get("features", features_key(spec, patch_key), build).arrays["features"]
+    key, parts = features_key(spec, patch_key), list[str]()
+    found = cache.get("features", key, build).arrays["features"]
+    for part in parts:
+        cache.remove("feature-parts", part)
+    return found
 
 
 def open_view_features(
@@ -164,6 +169,24 @@ def encode_into(
             out[start:stop] = runtime.encode(batch)
             if progress is not None:
                 progress(what, stop, len(patches))
+
+
+def _encode(
+    spec: EncoderSpec,
+    runtime: Runtime,
+    patches: Patches,
+    progress: Progress | None,
+    out: NDArray[np.float32],
+    rows: slice,
+) -> None:
+    """Some rows of a section's patches, with the progress of all of them told."""
+    start, total = rows.start or 0, len(patches)
+
+    def tell(what: str, done: int, _total: int) -> None:
+        if progress is not None:
+            progress(what, start + done, total)
+
+    encode_into(out, runtime, patches[rows], f"encode {spec.name}", tell)
 
 
 def check_against_fp32(spec: EncoderSpec, runtime: Runtime, patches: Patches, cache: ArrayCache) -> Agreement:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qbench.datasets.cache import ArrayCache
 from qbench.errors import ConfigurationError, MethodError
 from qbench.methods import machine
-from qbench.methods.encoders import features
+from qbench.methods.encoders import features, parts
 from qbench.methods.encoders.registry import EncoderSpec, card, names, parse_weights, resolve, say_what_is_slow
 from qbench.methods.encoders.rgb import encode_rgb
 
@@ -222,3 +222,42 @@ def test_cuda_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="--device cpu"):
         machine.resolve_device("cuda")
     machine.resolve_device.cache_clear()
+
+
+class MadeUp:
+    """An encoder whose process is killed before a batch, and that counts what it encoded."""
+
+    dim, batch = 3, 4
+
+    def __init__(self, killed_before: int) -> None:
+        self.killed_before = killed_before
+        self.seen: list[int] = []
+
+    def read(self, patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.array(patches)
+
+    def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if len(self.seen) == self.killed_before:
+            raise KeyboardInterrupt
+        self.seen.append(int(patches[0, 0, 0, 0]))
+        return patches[:, 0, 0, :].astype(np.float32)
+
+
+def test_what_a_killed_process_had_encoded_is_taken_up(empty: ArrayCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    patches = np.arange(30, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    monkeypatch.setattr(parts, "PART", 8)
+    spec, told = _tiny("eager:fp32"), list[int]()
+
+    def opened(runtime: MadeUp) -> NDArray[np.float32]:
+        monkeypatch.setattr(features, "_runtime", lambda _spec, _size: runtime)
+        return features.open_features(spec, patches, "p", empty, lambda _what, done, _total: told.append(done))
+
+    with pytest.raises(KeyboardInterrupt):
+        opened(MadeUp(killed_before=5))
+    assert told == [4, 8, 12, 16, 20]
+    second = MadeUp(killed_before=99)
+    assert (opened(second) == patches[:, 0, 0, :]).all()
+    assert second.seen == [16, 20, 24, 28]  # the third part anew, the two before it from where they were kept
+    assert told[5:] == [20, 24, 28, 30]
+    assert {entry.kind for entry in empty.entries()} == {"features"}
+    assert opened(MadeUp(killed_before=0)).shape == (30, 3)

@@ -52,6 +52,13 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def site(session: nox.Session) -> None:
+    """The documentation site, in build/site; a warning is an error. Arguments go to sphinx-build: nox -s site -- -b linkcheck."""
+    session.install("-e", ".[docs]")
+    session.run("python", "-P", "-m", "sphinx", "-W", "--keep-going", "-c", "docs", ".", "build/site", *session.posargs)
+
+
+@nox.session
 def board(session: nox.Session) -> None:
     """Make the committed board again: nox -s board -- HER2ST_DIR [WORK]."""
     install(session)

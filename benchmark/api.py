@@ -1,5 +1,7 @@
 """qbench from Python: the same as on the command line, for a notebook or a script.
 
+An example::
+
     import qbench
 
     table = qbench.run(["qca", "ridge"], seeds=[0, 1])              # pandas.DataFrame, a line a row of the leaderboard

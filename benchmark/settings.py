@@ -46,12 +46,14 @@ class RunSettings(BaseModel):
         (), 'Methods, with settings in brackets: qca,"bleep[k=20]"; may be repeated.', ("run",), "-m"
     )
     dataset: str = setting(
-        "demo", "demo, her2st, or a card of your own (NAME or FILE.yaml)", (*DATA, "leaderboard", "reproduce")
+        "demo",
+        "demo, her2st, or a card of your own (NAME or FILE.yaml)",
+        (*DATA, "leaderboard", "downstream", "reproduce"),
     )
     data_dir: Path | None = setting(
         None,
         "Folder of the dataset's files; else the environment's QBENCH_DATA.",
-        (*DATA, "predict", "leaderboard", "reproduce", "data verify", "doctor"),
+        (*DATA, "predict", "leaderboard", "downstream", "reproduce", "data verify", "doctor"),
     )
     test_on: str | None = setting(
         None,
@@ -103,7 +105,9 @@ class RunSettings(BaseModel):
     workers: int | None = setting(None, "Cells at once, through Ray; one thread each.", ("run", "ablate"), ge=1)
     ray_address: str | None = setting(None, "Run the cells on this Ray cluster.", CELLS)
     out: Path = setting(
-        Path("runs"), "The runs folder", (*CELLS, "score", "list", "leaderboard", "compare", "figures", "verify")
+        Path("runs"),
+        "The runs folder",
+        (*CELLS, "score", "list", "leaderboard", "compare", "figures", "downstream", "verify"),
     )
     keep_models: bool = setting(True, "Whether cells keep their fitted model.", CELLS)
     retry_failed: bool = setting(False, "Run cells again that failed before.", CELLS)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,11 +81,20 @@ def gene_ceilings(
         splits: over how many random halvings r is averaged.
         seed: of the halvings.
     """
+    total = np.zeros(counts.shape[1])
+    for half, other in halves(counts, library_size, target, splits, seed):
+        total += _correlation(half, other)
+    return whole(total / splits)
+
+
+def halves(
+    counts: NDArray[np.int64], library_size: NDArray[np.int64], target: str, splits: int, seed: int = 0
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Binomial halvings of counts, each half in target space (n, genes); the arguments are those of `gene_ceilings`."""
     rng = np.random.default_rng(seed)
     spot, gene = np.nonzero(counts)
     filled = counts[spot, gene]
     inside = counts.sum(axis=1)
-    total = np.zeros(counts.shape[1])
     for _ in range(splits):
         half = np.zeros(counts.shape)
         half[spot, gene] = rng.binomial(filled, 0.5)
@@ -94,8 +103,11 @@ def gene_ceilings(
             depth = half.sum(axis=1) + rng.binomial(library_size - inside, 0.5)
             half = _proportion(half, depth)
             other = _proportion(other, library_size - depth)
-        total += _correlation(np.log1p(half), np.log1p(other))
-    r = total / splits
+        yield np.log1p(half), np.log1p(other)
+
+
+def whole(r: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ceiling from the correlation of halves: the square root of the whole's reliability by Spearman and Brown."""
     return np.sqrt(np.maximum(0.0, 2 * r / (1 + r)))
 
 

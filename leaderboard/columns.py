@@ -9,6 +9,8 @@ from typing import Literal
 from ..names import spreadsheet_cell
 from .analysis import remark
 from .ceiling import Ceiling
+from .downstream import Downstream
+from .downstream_columns import questions
 from .encoder_axis import axis_of, grid
 from .row import RANKED_BY, Row
 from .table import Table
@@ -61,7 +63,18 @@ def blocks(table: Table, detail: bool = False) -> list[Block]:
             out.append(Block(title, (METHOD, *(_share(table.ceiling, name) for name in table.ceiling.mean))))
         out += _by_encoder(table)
         out.append(Block("PCC HVG by patient", (METHOD, *(_patient(name) for name in table.analysis.patients))))
-    return out
+    return out + downstream_blocks(table)
+
+
+def downstream_blocks(table: Table) -> list[Block]:
+    """One block a question about what predictions are good for; none where that was not computed."""
+    held = table.downstream
+    if held is None:
+        return []
+    return [
+        Block(f"Downstream: {asked.title}", (METHOD, *(_downstream(held, *pair) for pair in asked.figures)))
+        for asked in questions(held)
+    ]
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -88,6 +101,13 @@ def spread(header: str, name: str) -> Column:
 def _share(ceiling: Ceiling, name: str) -> Column:
     header = f"{name if name == 'all' else name.upper()} / {number(ceiling.mean[name])}"
     return Column(header, lambda row: number(ceiling.share(name, row.figure(f"pcc_{name}").mean), 2))
+
+
+def _downstream(held: Downstream, header: str, name: str) -> Column:
+    ceiling = f" / {number(held.ceiling[name], 2)}" if name in held.ceiling else ""
+    return Column(
+        f"{header}{ceiling}", lambda row: number(held.figure(row, name).mean, 1 if name.startswith("domains") else 3)
+    )
 
 
 def _patient(name: str) -> Column:

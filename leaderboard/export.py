@@ -9,6 +9,7 @@ from typing import Any
 
 from ..names import spreadsheet_cell
 from .analysis import beats_controls
+from .downstream import VERSION
 from .encoder_axis import encoders_of
 from .record import Record
 from .row import Row
@@ -29,11 +30,13 @@ def tables_csv(tables: Sequence[Table]) -> str:
         head = {
             k: v
             for k, v in _table(table).items()
-            if k not in ("rows", "title", "folds", "ceiling", "encoders", "mixed")
+            if k not in ("rows", "title", "folds", "ceiling", "encoders", "mixed", "downstream")
         }
         for row in table.rows:
             line = dict(head)
-            for key, value in {**_row(row), **_finding(row, table)}.items():
+            values = {**_row(row), **_finding(row, table)}
+            values |= {f"downstream_{name}": value for name, value in (_downstream(row, table) or {}).items()}
+            for key, value in values.items():
                 if isinstance(value, dict) and set(value) == {"mean", "sd_patients", "sd_seeds"}:
                     line[key] = value["mean"]
                     line[f"{key}_sd_patients"] = value["sd_patients"]
@@ -75,7 +78,15 @@ def _table(table: Table) -> dict[str, Any]:
         "mixed": table.mixed,
         "statistics": table.analysis.sentence,
         "ceiling": None if table.ceiling is None else dict(table.ceiling.mean),
-        "rows": [{**_row(row), **_finding(row, table)} for row in table.rows],
+        "downstream": None
+        if table.downstream is None
+        else {
+            "version": VERSION,
+            "ceiling": dict(table.downstream.ceiling),
+            "sets": list(table.downstream.sets),
+            "notes": list(table.downstream.notes),
+        },
+        "rows": [{**_row(row), **_finding(row, table), "downstream": _downstream(row, table)} for row in table.rows],
     }
 
 
@@ -119,6 +130,12 @@ def _within(found: Within | None) -> dict[str, Any]:
     figures = {f"within_{name}": value for name, value in found.figures.items()}
     drop = {f"drop_{name}": value for name, value in found.drop.items()}
     return {"within_protocol_hash": found.protocol_hash, **figures, **drop}
+
+
+def _downstream(row: Row, table: Table) -> dict[str, Any] | None:
+    """A row's downstream figures by name; None where they were not computed."""
+    found = {} if table.downstream is None else table.downstream.figures.get(row.key, {})
+    return {name: found[name].as_dict() for name in sorted(found)} or None
 
 
 def _failure(record: Record) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import ConfigurationError, IntegrityError, unknown
 from .analysis import REFERENCE
 from .ceiling import table_ceiling
+from .downstream import table_downstream
 from .encoder_axis import encoder_of
 from .record import Record, find_records
 from .stored import damage, folders_by_cell
@@ -82,3 +83,13 @@ def _told(place: tuple[Path, Record], told: list[str]) -> bool:
 def with_ceilings(tables: Iterable[Table], folders: Mapping[str, Path]) -> list[Table]:
     """The tables with their ceilings, where predictions are stored; `folders` is of `stored.folders_by_cell`."""
     return [replace(table, ceiling=table_ceiling(table.rows, folders)) for table in tables]
+
+
+def with_downstream(
+    tables: Iterable[Table], folders: Mapping[str, Path], damaged: Callable[[str], None] | None = None
+) -> list[Table]:
+    """The tables with what their predictions are good for, where it was computed and is stored.
+
+    A damaged file counts as none and is told to `damaged`; without it, it is raised.
+    """
+    return [replace(table, downstream=table_downstream(table.rows, folders, damaged)) for table in tables]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .analysis import Analysis
 from .ceiling import Ceiling
+from .downstream import Downstream
 from .encoder_axis import mixed
 from .record import ProtocolRecord
 from .row import Row
@@ -31,8 +32,9 @@ class Within:
 class Table:
     """Rows of one protocol hash and track, in the order to print: ranked, oracles, incomplete, failed.
 
-    `ceiling` needs stored predictions: `folder.with_ceilings` fills it in. `only` are the encoders that rows were chosen by.
-    `within`, by row key, is of a transfer: `transfer.with_within` fills it in.
+    `ceiling` needs stored predictions: `folder.with_ceilings` fills it in. `downstream` needs figures made of them:
+    `folder.with_downstream`. `only` are the encoders that rows were chosen by. `within`, by row key, is of a transfer:
+    `transfer.with_within` fills it in.
     """
 
     protocol: ProtocolRecord
@@ -43,6 +45,7 @@ class Table:
     ceiling: Ceiling | None = None
     only: tuple[str, ...] = ()
     within: Mapping[str, Within] = field(default_factory=dict)
+    downstream: Downstream | None = None
 
     @property
     def title(self) -> str:

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING
 
 from ..names import shown
 from .analysis import remark
-from .columns import ABSENT, ENCODER, LINE, METHOD, RANK, Block, Column, blocks, number, ranks, within_columns
+from .columns import (
+    ABSENT,
+    ENCODER,
+    LINE,
+    METHOD,
+    RANK,
+    Block,
+    Column,
+    blocks,
+    downstream_blocks,
+    number,
+    ranks,
+    within_columns,
+)
 from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
 from .row import RANKED_BY, Row
 from .table import Table
@@ -47,6 +60,14 @@ def print_tables(tables: Sequence[Table], console: Console, detail: bool = False
                 _print(table, block, console)
             for reported in fitting(table, read_reported()):
                 _print_reported(table, reported, console)
+        if table.downstream is not None:
+            for block in () if detail else downstream_blocks(table):
+                _print(table, block, console)
+            console.print(
+                Text("Downstream figures rank nothing; behind a slash: what counting noise allows.", style="dim")
+            )
+            for note in table.downstream.notes:
+                console.print(Text(shown(note), style="yellow"))
     if not tables:
         console.print("No results yet.")
 

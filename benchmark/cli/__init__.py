@@ -16,6 +16,7 @@ MODULES = (
     "leaderboard",
     "compare",
     "figures",
+    "downstream",
     "verify",
     "reproduce",
     "list",

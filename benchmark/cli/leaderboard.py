@@ -36,7 +36,9 @@ def leaderboard(
     ] = None,
     detail: Annotated[
         bool,
-        typer.Option("--detail", help="Marker groups, technical genes, unrounded, pooled, depth-adjusted, ceilings."),
+        typer.Option(
+            "--detail", help="Marker groups, unrounded, pooled, depth-adjusted, ceilings, downstream figures."
+        ),
     ] = False,
     reference: flags.Reference = "ridge",
     encoder: Annotated[
@@ -50,7 +52,7 @@ def leaderboard(
     as_json: flags.Json = False,
 ) -> None:
     """Rank what the runs folder holds: one table per protocol and track, never merged."""
-    from ...leaderboard.folder import read_tables
+    from ...leaderboard.folder import read_tables, with_downstream
     from ...methods.registry import split_list
 
     form = "json" if as_json else form
@@ -60,9 +62,11 @@ def leaderboard(
         raise unknown("format", form, FORMATS)
     if genes is not None and form != "html":
         raise ConfigurationError("--genes chooses the maps of the page, found another format; add --format html.")
-    files, encoders = detail or form in ("html", "json"), split_list(encoder or "")
+    files, encoders = detail or form in ("html", "json", "csv"), split_list(encoder or "")
     with naming_damage() as damaged:
-        tables, folders = read_tables(out or runs, reference, files, damaged, files, encoders)
+        tables, folders = read_tables(out or runs, reference, files and form != "csv", damaged, files, encoders)
+        if files:
+            tables = with_downstream(tables, folders, damaged)
         if form is None:
             from rich.console import Console
 

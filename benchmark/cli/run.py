@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..downstream.settings import DownstreamSettings
 from ..settings import RunSettings
 from . import flags
 from .damage import naming_damage
@@ -28,6 +29,8 @@ qbench run --methods ridge,qca,mean --encoders efficientnet_lite0,uni2-h,virchow
 
 qbench run --methods mean --dataset her2st --data-dir her2st --no-images
 
+qbench run --methods ridge,mean --downstream --gene-sets breast,hallmarks.gmt
+
 A cell that is done is read, not run again; a killed run goes on where it was."""
 
 
@@ -39,6 +42,7 @@ def add(app: typer.Typer) -> None:
 def run(
     *,
     settings: RunSettings,
+    asked: DownstreamSettings,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, cell by cell, and stop.")] = False,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -53,6 +57,12 @@ def run(
     from ..engine.reporter import make_reporter
     from ..engine.run import execute
 
+    if asked.downstream:
+        from ..downstream.domains import check_installed
+        from ..downstream.gene_sets import read_gene_sets
+
+        check_installed()  # before anything is fitted
+        sets = read_gene_sets(asked.gene_sets)
     plan = make_plan(settings)
     if dry_run:
         _print_plan(plan, as_json)
@@ -60,6 +70,19 @@ def run(
     with naming_damage() as damaged:
         records = execute(plan, make_reporter(quiet or as_json, verbose), damaged)
         tables = summarise_beside(records, lambda: (record for _, record in find_records(settings.out, damaged)))
+        if asked.downstream:
+            from ...leaderboard.folder import with_downstream
+            from ..downstream.folder import labels_of
+            from .downstream import make_figures
+
+            found = [(plan.folders[record.cell], record) for record in records if record.cell in plan.folders]
+            make_figures(
+                found,
+                sets,
+                {plan.protocol.test_dataset or plan.protocol.dataset: labels_of(plan.dataset)},
+                quiet or as_json,
+            )
+            tables = with_downstream(tables, plan.folders)
         if as_json:
             print(json.dumps(tables_json(with_ceilings(tables, plan.folders)), indent=1))
         else:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ..downstream.settings import DownstreamSettings
 from ..settings import RunSettings, commands, words, written
 from ..sweep.settings import ReadingsSettings, SweepSettings
 from .flags import flag
@@ -18,6 +19,10 @@ keys of a `--config` file and this page follow from there. The command line wins
 """
 _HEADS: dict[type[BaseModel], tuple[str, str]] = {
     RunSettings: ("Of a run", "A `--config` file may hold all of these; a command looks at those that it takes."),
+    DownstreamSettings: (
+        "Of downstream figures",
+        "What stored predictions are good for ([scores.md](scores.md)); on the command line only.",
+    ),
     SweepSettings: ("Of a sweep", "Beside those of a run; on the command line only."),
     ReadingsSettings: (
         "Of a search of readings",

@@ -2,8 +2,8 @@
 
 What is checked of a cell: its identity's hash; that the record, its protocol and fold, and the sections, patients, spots
 and panel of the predictions are those of the identity; the hashes of predictions, scores and model; the integer counts; and
-every score and figure, computed again from predictions and truth with today's code. An edited number therefore contradicts
-something wherever it was edited. Data and images are not needed.
+every score and figure, computed again from predictions and truth with today's code, downstream figures where they are
+stored. An edited number therefore contradicts something wherever it was edited. Data and images are not needed.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from ...leaderboard.stored import (
     read_spots,
     read_table,
 )
+from ..downstream.cell import Memory
+from ..downstream.cell import check as check_downstream
 from ..scoring.metrics import SCORE_VERSION
 from .rescore import rescore
 from .result import CellResult, hash_scores
@@ -67,13 +69,14 @@ def verify(runs: Path, progress: Progress | None = None) -> Verification:
         raise ConfigurationError(f"Expected records below {runs}, found none; name a runs folder.")
     problems: list[Problem] = []
     failed = 0
+    memory = Memory()
     for done, path in enumerate(paths, start=1):
         name = path.parent.relative_to(runs).as_posix()
         try:
             told: list[str] = []  # said of a record whose edit contradicts nothing
             record = read_record(path, told.append)
             failed += record.status == "failed"
-            problems += [Problem(name, message) for message in check_cell(path.parent, record) or told]
+            problems += [Problem(name, message) for message in check_cell(path.parent, record, memory) or told]
         except QbenchError as error:
             problems.append(Problem(name, str(error)))
         if progress is not None:
@@ -81,13 +84,17 @@ def verify(runs: Path, progress: Progress | None = None) -> Verification:
     return Verification(len(paths) - failed, failed, tuple(problems))
 
 
-def check_cell(folder: Path, record: Record) -> list[str]:
-    """Every contradiction in one cell's folder, and what in it is missing or cannot be read, a sentence each."""
+def check_cell(folder: Path, record: Record, memory: Memory | None = None) -> list[str]:
+    """Every contradiction in one cell's folder, and what in it is missing or cannot be read, a sentence each.
+
+    `memory` is what downstream figures of cells of one fold share.
+    """
     found = check_record(record) + damage(folder, record)
     if record.status == "failed":
         return found
     try:
-        return found + _check_results(folder, record)
+        found += _check_results(folder, record)
+        return found + check_downstream(folder, record, memory or Memory())
     except QbenchError as error:
         return list(dict.fromkeys([*found, str(error)]))
     except Exception as error:  # noqa: BLE001 - readable files that contradict each other fail anywhere

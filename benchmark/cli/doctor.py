@@ -193,9 +193,18 @@ def _shadow() -> Finding:
 
 def _ray() -> Finding:
     """Who could reach the workers: our own Ray listens to this machine alone, a cluster to its whole network."""
+    from ..engine.ray_session import has_token
+
     mode = os.environ.get("RAY_AUTH_MODE", "not set")
-    found = f"--workers listens at 127.0.0.1 with a token of its own; for --ray-address RAY_AUTH_MODE is {mode}"
-    if mode == "token":
+    token = "a token is there" if has_token() else "there is no token"
+    found = (
+        f"--workers listens at 127.0.0.1 with a token of its own; for --ray-address RAY_AUTH_MODE is {mode}, {token}"
+    )
+    if mode == "token" and not has_token():
+        return Finding(
+            "ray", "WARN", found, "run 'ray get-auth-token --generate', or copy ~/.ray/auth_token of the head node"
+        )
+    if mode == "token" or (mode == "not set" and has_token()):
         return Finding("ray", "PASS", found)
     return Finding(
         "ray", "PASS" if mode == "not set" else "WARN", found,

@@ -165,10 +165,10 @@ class _Crew:
             kind, payload = ray.get(next(stream))
         except ray.exceptions.RayTaskError:
             raise
-        except (ray.exceptions.RayError, StopIteration):
+        except (ray.exceptions.RayError, StopIteration) as error:
             del self._busy[stream]
             ray.kill(worker)
-            self._lost(task, None)
+            self._lost(task, None, isinstance(error, ray.exceptions.OutOfMemoryError))
             return
         if kind == "record":
             del self._busy[stream]
@@ -183,18 +183,16 @@ class _Crew:
         else:
             self._reporter.cell_event(task, kind, payload)
 
-    def _lost(self, task: CellTask, record: Record | None) -> None:
-        """A cell whose worker (no record) or own process died: once more, or recorded as failed."""
+    def _lost(self, task: CellTask, record: Record | None, memory: bool = False) -> None:
+        """A cell whose worker (no record; of its memory?) or own process died: once more, or recorded as failed."""
         where = f"{task.title} · fold {task.fold.name} · seed {task.seed}"
         if self._attempts[task.cell] < ATTEMPTS:
-            reason = record.failure.message if record is not None and record.failure else "Its worker died."
+            reason = record.failure.message if record is not None and record.failure else f"{_why(memory)}."
             self._reporter.note(f"{where}: {reason} It is run once more.")
             self._waiting.appendleft(task)
             return
         if record is None:
-            message = (
-                f"The worker that ran this cell died {ATTEMPTS} times; give it more memory, or fewer workers a node."
-            )
+            message = f"{_why(memory)}, {ATTEMPTS} times; give its node more memory, or fewer workers, or try fewer spots a batch."
             record = record_crash(task, Failure(type="WorkerDied", message=message, traceback=""))
         self._done(task, record)
 
@@ -210,3 +208,7 @@ class _Crew:
             self._reporter.note(
                 f"Waiting for a worker: none of the cluster's {self._session.cpus:g} CPUs is free, or its nodes are gone."
             )
+
+
+def _why(memory: bool) -> str:
+    return "Its worker was ended for want of memory" if memory else "Its worker died"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigurationError
+from .ray_watch import ending_with_ray
 
 REACH_SECONDS = 5.0  # for a TCP connection
 JOIN_SECONDS = 30.0  # for a cluster to let us in; Ray itself would try for two minutes, then end the process
@@ -90,13 +91,15 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
             raise ConfigurationError(
                 f"Ray could not be started here: {_last_line(str(error))}; see docs/cluster.md, or run without --workers."
             ) from error
-        try:
+    try:
+        node = ray._private.worker.global_worker.node
+        with ending_with_ray(node.session_name, node.raylet_socket_name):
             found = ray.cluster_resources()
             _current["session"] = RaySession(address, found.get("CPU", 0.0), found.get("GPU", 0.0))
             yield _current["session"]
-        finally:
-            _current.clear()
-            ray.shutdown()
+    finally:
+        _current.clear()
+        ray.shutdown()
 
 
 @contextlib.contextmanager
@@ -143,20 +146,37 @@ def check_cluster(address: str) -> None:
             f"No Ray cluster answers at {address} ({getattr(error, 'strerror', None) or error}); "
             "start one with 'ray start --head --port=6379', or check the address."
         ) from error
-    # Ray kills the process whose first connection fails, so the first one is another process's.
-    command = [sys.executable, "-c", _PROBE, address]
-    try:
-        with tempfile.TemporaryDirectory(prefix="qbench-") as empty:
-            done = subprocess.run(command, cwd=empty, capture_output=True, text=True, timeout=JOIN_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise ConfigurationError(
-            f"Something listens at {address}, but no Ray cluster let us in within {JOIN_SECONDS:.0f} s; {_auth_hint()}"
-        ) from error
+    done = _probed(address)
+    if done.returncode != 0 and "RAY_AUTH_MODE" not in os.environ and has_token():
+        # 'ray start --head' takes the token that it finds; who names an address has to say so.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        again = _probed(address)
+        if again.returncode == 0:
+            return
+        del os.environ["RAY_AUTH_MODE"]
     if done.returncode != 0:
         raise ConfigurationError(
             f"The Ray cluster at {address} did not let us in: {_last_line(done.stderr)}; this machine must be one of its nodes "
             f"(ray start --address={address}), with the same versions of Ray and Python; {_auth_hint()}"
         )
+
+
+def _probed(address: str) -> subprocess.CompletedProcess[str]:
+    """Ray kills the process whose first connection fails, so the first one is another process's."""
+    command = [sys.executable, "-c", _PROBE, address]
+    try:
+        with tempfile.TemporaryDirectory(prefix="qbench-") as empty:
+            return subprocess.run(command, cwd=empty, capture_output=True, text=True, timeout=JOIN_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigurationError(
+            f"Something listens at {address}, but no Ray cluster let us in within {JOIN_SECONDS:.0f} s; {_auth_hint()}"
+        ) from error
+
+
+def has_token() -> bool:
+    """Whether this user has a token of a Ray cluster, where Ray looks for one."""
+    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or Path(file).is_file()
 
 
 def shared_environment() -> dict[str, str]:

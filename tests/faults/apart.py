@@ -12,7 +12,8 @@ from pathlib import Path
 
 from qbench.errors import QbenchError
 
-SECONDS = 30.0
+SECONDS = 30.0  # of the processor
+WAIT = 120.0  # seconds that pass: a machine may be busy, but nothing waits for ever
 MEMORY = 3 << 29  # bytes, beyond what the process has
 
 
@@ -21,10 +22,12 @@ def outcome(call: Callable[[], str], log: Path) -> str:
     child = os.fork()
     if child == 0:
         os._exit(_child(call, log))
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+                return f"hung ({SECONDS:.0f} s of the processor)"
             if os.WIFSIGNALED(status):
                 return f"crashed ({signal.Signals(os.WTERMSIG(status)).name})"
             return {0: "accepted", 1: "changed", 2: "refused", 3: "several lines"}.get(
@@ -33,7 +36,7 @@ def outcome(call: Callable[[], str], log: Path) -> str:
         time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return f"hung ({SECONDS:.0f} s)"
+    return f"hung ({WAIT:.0f} s)"
 
 
 def _child(call: Callable[[], str], log: Path) -> int:
@@ -42,6 +45,9 @@ def _child(call: Callable[[], str], log: Path) -> int:
         os.dup2(file.fileno(), 2)
     with open("/proc/self/statm", encoding="ascii") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (int(time.process_time() + SECONDS), resource.getrlimit(resource.RLIMIT_CPU)[1])
+    )
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     try:
         return int(call() != "")

@@ -7,8 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from qbench.benchmark.cli import entry
+
+from ...support.datasets_sections import counts, grid, write_card, write_h5ad
+from ...support.leaderboard_runs import make_runs
 
 START = [sys.executable, "-P", "-c", "from qbench.benchmark.cli.start import main; main()"]
 
@@ -61,6 +65,56 @@ def _wait_for_group(group: int) -> None:
     for _ in range(100):
         os.killpg(group, 0)
         time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_killed_fork_server_is_one_sentence_and_the_run_goes_on_when_it_is_given_again(tmp_path: Path) -> None:
+    entries = []
+    for i in range(3):
+        write_h5ad(tmp_path / f"S{i}.h5ad", counts(seed=i), spatial=grid())
+        entries.append({"id": f"S{i}", "patient": f"P{i}", "file": f"S{i}.h5ad"})
+    write_card(tmp_path / "mine.yaml", "h5ad", entries)
+    words = ["run", "-m", "mean", "--no-images", "--dataset", "mine.yaml"]
+    with start(words, tmp_path) as process:
+        _kill_fork_server(process)
+        _, told = process.communicate(timeout=300)
+    assert process.returncode == 1, told
+    assert told.splitlines()[-1].startswith(
+        "error: Expected the helper process that starts cells to live, but it was killed"
+    )
+    assert "Traceback" not in told
+    assert "Aborted" not in told
+    with pytest.raises(ProcessLookupError):
+        _wait_for_group(process.pid)
+    with start(words, tmp_path) as process:
+        _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+
+
+def _kill_fork_server(process: subprocess.Popen[str]) -> None:
+    """Kill it as soon as it is there: it imports for seconds before it starts a cell."""
+    deadline = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < deadline:
+        for child in psutil.Process(process.pid).children():
+            if any("multiprocessing.forkserver" in word for word in child.cmdline()):
+                child.kill()
+                return
+        time.sleep(0.05)
+    raise AssertionError("no fork server was started")
+
+
+def test_a_page_at_the_root_of_all_folders_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    make_runs(tmp_path / "runs", {"ridge": 0.5}, patients="A", sections=1)
+    monkeypatch.setattr(sys, "argv", ["qbench", "leaderboard", str(tmp_path / "runs"), "-o", "/"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as stop:
+        entry.main()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith(
+        "error: Expected a path that can be used, but /: it is the root of all folders"
+    )
 
 
 @pytest.mark.parametrize(

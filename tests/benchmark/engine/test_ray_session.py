@@ -1,9 +1,15 @@
 """A Ray of our own is this machine's alone."""
 
+import os
+import socket
 import subprocess
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
+from qbench.benchmark.engine import ray_session
+from qbench.errors import ConfigurationError
 
 CODE = """
 import psutil
@@ -25,3 +31,26 @@ def test_our_own_ray_listens_at_this_machine_alone() -> None:
     [line] = [line for line in done.stdout.splitlines() if line.startswith("AT")]
     assert set(line.split()[1:]) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     assert len(line.split()) > 1
+
+
+@pytest.mark.parametrize(("token", "mode", "told"), [(True, "token", ""), (False, None, "did not let us in")])
+def test_a_token_is_used_where_the_cluster_demands_one(
+    token: bool, mode: str | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # so that what is set below is taken back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if token:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("of the head")
+
+    def probed(_address: str) -> subprocess.CompletedProcess[str]:
+        refused = os.environ.get("RAY_AUTH_MODE") != "token"
+        return subprocess.CompletedProcess([], int(refused), "", "InvalidAuthToken")
+
+    monkeypatch.setattr(ray_session, "_probed", probed)
+    monkeypatch.setattr(socket, "create_connection", lambda *_: socket.socket())
+    with pytest.raises(ConfigurationError, match=told) if told else nullcontext():
+        ray_session.check_cluster("127.0.0.1:6379")
+    assert os.environ.get("RAY_AUTH_MODE") == mode

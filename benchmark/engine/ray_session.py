@@ -92,7 +92,7 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
                 f"Ray could not be started here: {_last_line(str(error))}; see docs/cluster.md, or run without --workers."
             ) from error
     try:
-        node = ray._private.worker.global_worker.node
+        node: Any = ray._private.worker.global_worker.node
         with ending_with_ray(node.session_name, node.raylet_socket_name):
             found = ray.cluster_resources()
             _current["session"] = RaySession(address, found.get("CPU", 0.0), found.get("GPU", 0.0))

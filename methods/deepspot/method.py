@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from ...datasets.cohort import Cohort, SealedSection
 from ...datasets.views import Views
-from ..method import FitContext, Inputs, Method
+from ..method import FitContext, Inputs
+from ..network_method import NetworkMethod, Steps
 from ..reduced import Components, Reduced
-from ..selection import validation_scores
 from ..training import TrainingParameters
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class DeepSpotParameters(TrainingParameters):
     output_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on the output of rho.")
 
 
-class DeepSpot(Method):
+class DeepSpot(NetworkMethod):
     """Mean squared error regression of expression standardised per gene over the training spots.
 
     A spot is predicted from its patch, the parts of it, and the patches of the spots next to it (`context` is "section").
@@ -58,60 +58,38 @@ class DeepSpot(Method):
         return Inputs(encoders=("",), views=(Views(parameters.parts, inside=True),))
 
     @override
-    def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
+    def _scale(self, train: Cohort, context: FitContext, device: torch.device) -> None:
+        self._reduced = Reduced.fit(train.features(), self.parameters.components)
+        self._mean = train.target.mean(axis=0, dtype=np.float64)
+        sd = train.target.std(axis=0, dtype=np.float64)
+        self._sd: NDArray[np.float64] = np.where(sd > 1e-6 * (1 + np.abs(self._mean)), sd, 0.0)
+
+    @override
+    def _steps(self, train: Cohort, device: torch.device) -> Steps:
         import torch
 
-        from ..training import run, seeded
+        network = self.network
+        z = (train.target - self._mean) / np.where(self._sd > 0, self._sd, np.inf)
+        target = torch.from_numpy(z.astype(np.float32)).to(device)
+        own, parts, index, present = self._read(train, device)
 
-        p = self.parameters
-        self.genes = train.genes
-        device = torch.device(context.device)
-        with seeded(context):
-            self._reduced = Reduced.fit(train.features(), p.components)
-            self._mean = train.target.mean(axis=0, dtype=np.float64)
-            sd = train.target.std(axis=0, dtype=np.float64)
-            self._sd: NDArray[np.float64] = np.where(sd > 1e-6 * (1 + np.abs(self._mean)), sd, 0.0)
-            z = (train.target - self._mean) / np.where(self._sd > 0, self._sd, np.inf)
-            target = torch.from_numpy(z.astype(np.float32)).to(device)
-            self.network = network = self._build().to(device)
-            own, parts, index, present = self._read(train, device)
+        def loss(rows: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+            rows = rows.to(device)
+            predicted = network(own[rows], parts[rows], own[index[rows]], present[rows])
+            return (predicted - target[rows]).square().mean(), {}
 
-            def loss(rows: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-                rows = rows.to(device)
-                predicted = network(own[rows], parts[rows], own[index[rows]], present[rows])
-                return (predicted - target[rows]).square().mean(), {}
-
-            validate = None if validation is None else self._validator(validation, device)
-            run(network, len(train), loss, p, context, validate=validate)
+        return Steps(len(train), loss, self.parameters)
 
     @override
-    def predict(self, section: SealedSection) -> NDArray[np.float32]:
-        from ..images.sources import device_of
-
-        device = device_of(self.network)
-        return self._predict(*self._read(section, device))
+    def _kept(self) -> dict[str, NDArray[Any]]:
+        return {**self._reduced.state(), "target.mean": self._mean, "target.sd": self._sd}
 
     @override
-    def state(self) -> dict[str, NDArray[Any]]:
-        from ..network_arrays import to_arrays
-
-        target = {"target.mean": self._mean, "target.sd": self._sd}
-        return {**to_arrays(self.network), **self._reduced.state(), **target}
-
-    @override
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        from ..network_arrays import from_arrays
-
-        state = dict(state)
+    def _take(self, state: dict[str, NDArray[Any]]) -> None:
         self._mean, self._sd = state.pop("target.mean"), state.pop("target.sd")
         self._reduced = Reduced.restore(state)
-        self.network = self._build()
-        from_arrays(self.network, state)
 
     @override
-    def n_parameters(self) -> int:
-        return sum(p.numel() for p in self.network.parameters())
-
     def _build(self) -> DeepSpotNetwork:
         from .network import DeepSpotNetwork
 
@@ -125,6 +103,7 @@ class DeepSpot(Method):
             output_dropout=p.output_dropout,
         )
 
+    @override
     def _read(self, side: Cohort | SealedSection, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features of the spots (n, c) and of their parts (n, parts, c), rows of their neighbours (n, k) and which there are."""
         import torch
@@ -136,10 +115,12 @@ class DeepSpot(Method):
         found = [torch.from_numpy(np.ascontiguousarray(values)).to(device) for values in arrays]
         return found[0], found[1], found[2], found[3]
 
-    def _predict(self, own: Tensor, parts: Tensor, index: Tensor, present: Tensor) -> NDArray[np.float32]:
+    @override
+    def _predict(self, read: tuple[Tensor, Tensor, Tensor, Tensor]) -> NDArray[np.float32]:
         import torch
 
         network = self.network
+        own, parts, index, present = read
         network.eval()
         with torch.inference_mode():
             out = [
@@ -147,11 +128,3 @@ class DeepSpot(Method):
                 for rows in torch.arange(len(own), device=own.device).split(ROWS)
             ]
         return np.asarray(torch.cat(out).numpy() * self._sd + self._mean, dtype=np.float32)
-
-    def _validator(self, validation: Cohort, device: torch.device) -> Callable[[], dict[str, float]]:
-        kept = self._read(validation, device)
-
-        def validate() -> dict[str, float]:
-            return validation_scores(self._predict(*kept), validation.target, validation.boundaries)
-
-        return validate

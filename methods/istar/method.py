@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -12,9 +12,9 @@ from typing_extensions import override
 from ...datasets.cohort import Cohort, SealedSection
 from ...datasets.views import Views
 from ...errors import MethodError
-from ..method import FitContext, Inputs, Method
+from ..method import FitContext, Inputs
+from ..network_method import NetworkMethod, Steps
 from ..reduced import Reduced
-from ..selection import validation_scores
 from .parameters import IStarParameters
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ VALUES = 50_000_000  # that are predicted at once, at most
 SMALLEST_STEP = 16  # the published batch is a sixteenth of the spots, at most 128
 
 
-class IStar(Method):
+class IStar(NetworkMethod):
     """Weak supervision: the mean over a spot's disk of what networks predict of its cells is held against the spot.
 
     Expression is read as a share of each gene's range over the training spots, which is part of the model.
@@ -57,53 +57,43 @@ class IStar(Method):
         return Inputs(encoders=("",), views=(Views(parameters.parts, inside=True, centre=True),))
 
     @override
-    def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
-        import torch
-
+    def _scale(self, train: Cohort, context: FitContext, device: torch.device) -> None:
         from ..images.side import ImageSide
-        from ..memory import stays_on
-        from ..training import run, seeded
-        from .network import spot_loss, start_at
 
-        p = self.parameters
-        self.genes = train.genes
-        device = torch.device(context.device)
-        with seeded(context):
-            self._low: NDArray[np.float32] = train.target.min(axis=0)
-            self._range: NDArray[np.float32] = train.target.max(axis=0) - self._low
-            shares = (train.target - self._low) / np.where(self._range > 0, self._range, 1)
-            target = torch.from_numpy(shares.astype(np.float32))
-            self._reduced: Reduced | None = None
-            self._image: ImageSide | None = None
-            self.hipt: Hipt | None = None
-            if p.features == "hipt":
-                self._image = ImageSide.of(train, BACKBONE)
-                built = self._image.build_backbone(context.backbone, context.seed)
-                self.hipt = cast("Hipt", built).to(device).requires_grad_(False)
-            else:
-                self._reduced = Reduced.fit(train.features(), p.components)
-            cells = self._read(train, device)
-            if stays_on(device, cells.nbytes):
-                cells, target = cells.to(device), target.to(device)
-            self.network = network = self._build().to(device)
-            if p.start_at_mean:
-                start_at(network, target.mean(dim=0).to(device))
-            weight = self._disk(device)[1]
-
-            def loss(rows: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-                rows = rows.to(cells.device, non_blocking=True)
-                return spot_loss(network(cells[rows].to(device)), weight, target[rows].to(device)), {}
-
-            validate = None if validation is None else self._validator(validation, device)
-            size = max(1, min(p.batch_size, len(train) // SMALLEST_STEP))
-            run(network, len(train), loss, p.model_copy(update={"batch_size": size}), context, validate=validate)
+        self._low: NDArray[np.float32] = train.target.min(axis=0)
+        self._range: NDArray[np.float32] = train.target.max(axis=0) - self._low
+        self._reduced: Reduced | None = None
+        self._image: ImageSide | None = None
+        self.hipt: Hipt | None = None
+        if self.parameters.features == "hipt":
+            self._image = ImageSide.of(train, BACKBONE)
+            built = self._image.build_backbone(context.backbone, context.seed)
+            self.hipt = cast("Hipt", built).to(device).requires_grad_(False)
+        else:
+            self._reduced = Reduced.fit(train.features(), self.parameters.components)
 
     @override
-    def predict(self, section: SealedSection) -> NDArray[np.float32]:
-        from ..images.sources import device_of
+    def _steps(self, train: Cohort, device: torch.device) -> Steps:
+        import torch
 
-        device = device_of(self.network)
-        return self._predict(self._read(section, device), self._disk(device)[1])
+        from ..memory import stays_on
+        from .network import spot_loss, start_at
+
+        p, network = self.parameters, self.network
+        shares = (train.target - self._low) / np.where(self._range > 0, self._range, 1)
+        target = torch.from_numpy(shares.astype(np.float32))
+        cells, weight = self._read(train, device)
+        if stays_on(device, cells.nbytes):
+            cells, target = cells.to(device), target.to(device)
+        if p.start_at_mean:
+            start_at(network, target.mean(dim=0).to(device))
+
+        def loss(rows: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+            rows = rows.to(cells.device, non_blocking=True)
+            return spot_loss(network(cells[rows].to(device)), weight, target[rows].to(device)), {}
+
+        size = max(1, min(p.batch_size, len(train) // SMALLEST_STEP))
+        return Steps(len(train), loss, p.model_copy(update={"batch_size": size}))
 
     @override
     def predict_fine(self, section: SealedSection) -> NDArray[np.float32]:
@@ -117,7 +107,7 @@ class IStar(Method):
             cells = self._tokens(section, middle, device).mean(dim=1, keepdim=True)
         else:
             cells = self._levels(section, Views(self.parameters.parts, inside=True, centre=True))
-        return self._predict(cells, torch.ones(1, device=device))
+        return self._predict((cells, torch.ones(1, device=device)))
 
     @override
     def to(self, device: str) -> None:
@@ -126,10 +116,10 @@ class IStar(Method):
             self.hipt.to(device)
 
     @override
-    def state(self) -> dict[str, NDArray[Any]]:
+    def _kept(self) -> dict[str, NDArray[Any]]:
         from ..network_arrays import to_arrays
 
-        arrays = {**to_arrays(self.network), "target.low": self._low, "target.range": self._range}
+        arrays: dict[str, NDArray[Any]] = {"target.low": self._low, "target.range": self._range}
         if self._reduced is not None:
             arrays |= self._reduced.state()
         if self.hipt is not None and self._image is not None:
@@ -138,11 +128,10 @@ class IStar(Method):
         return arrays
 
     @override
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+    def _take(self, state: dict[str, NDArray[Any]]) -> None:
         from ..images.side import ImageSide
         from ..network_arrays import from_arrays
 
-        state = dict(state)
         self._low, self._range = state.pop("target.low"), state.pop("target.range")
         self._reduced, self._image, self.hipt = None, None, None
         if self.parameters.features == "hipt":
@@ -152,12 +141,6 @@ class IStar(Method):
             from_arrays(self.hipt, {name.removeprefix("hipt."): state.pop(name) for name in own})
         else:
             self._reduced = Reduced.restore(state)
-        self.network = self._build()
-        from_arrays(self.network, state)
-
-    @override
-    def n_parameters(self) -> int:
-        return sum(p.numel() for p in self.network.parameters())
 
     @property
     def _edge(self) -> int:
@@ -166,6 +149,7 @@ class IStar(Method):
             return int(self.parameters.parts)
         return self.hipt.edge(self._image.patch_size)
 
+    @override
     def _build(self) -> IStarNetwork:
         from ..encoders.hipt import WIDTH
         from .network import IStarNetwork
@@ -187,12 +171,12 @@ class IStar(Method):
             )
         return index, torch.from_numpy(weight).to(device)
 
-    def _read(self, side: Cohort | SealedSection, device: torch.device) -> Tensor:
-        """The cells of each spot's disk, float32 (n, cells, inputs), on the host."""
-        index, _ = self._disk(device)
+    @override
+    def _read(self, side: Cohort | SealedSection, device: torch.device) -> tuple[Tensor, Tensor]:
+        index, weight = self._disk(device)  # the cells of each spot's disk, float32 (n, cells, inputs), on the host
         if self.hipt is not None:
-            return self._tokens(side, index, device)
-        return self._levels(side, Views(self.parameters.parts, inside=True), index)
+            return self._tokens(side, index, device), weight
+        return self._levels(side, Views(self.parameters.parts, inside=True), index), weight
 
     def _levels(
         self, side: Cohort | SealedSection, views: Views, index: NDArray[np.intp] | slice = slice(None)
@@ -216,10 +200,11 @@ class IStar(Method):
         source = self._image.source(side, device)
         return torch.from_numpy(run_batches(hipt, source, lambda x: hipt.cells(x).flatten(1, 2)[:, wanted]))
 
-    def _predict(self, cells: Tensor, weight: Tensor) -> NDArray[np.float32]:
-        """float32 (n, genes) in target space: the mean over the cells by weight of the median of the networks."""
+    @override
+    def _predict(self, read: tuple[Tensor, Tensor]) -> NDArray[np.float32]:
         import torch
 
+        cells, weight = read  # the mean over the cells by weight of the median of the networks
         network = self.network
         network.eval()
         rows = max(1, VALUES // (network.copies * cells.shape[1] * len(self.genes)))
@@ -229,7 +214,3 @@ class IStar(Method):
                 for block in cells.split(rows)
             ]
         return np.asarray(torch.cat(out).numpy() * self._range + self._low, dtype=np.float32)
-
-    def _validator(self, validation: Cohort, device: torch.device) -> Callable[[], dict[str, float]]:
-        cells, weight = self._read(validation, device), self._disk(device)[1]
-        return lambda: validation_scores(self._predict(cells, weight), validation.target, validation.boundaries)

@@ -13,21 +13,19 @@ from typing_extensions import override
 from ...datasets.cohort import Cohort, SealedSection
 from ...datasets.views import Views
 from ...errors import MethodError
-from ..memory import memory_named
-from ..method import FitContext, Inputs, Method
+from ..method import FitContext, Inputs
+from ..network_method import NetworkMethod, Steps
 from ..reduced import Reduced
-from ..selection import validation_scores
 from .parameters import TriplexParameters
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ..images.side import ImageSide
     from ..images.sources import ImageSource
     from .network import Outputs, TriplexNetwork
 
-MEMORY = "triplex reads a whole section at once: set a smaller dim, or by_section=false with a smaller batch_size"
 CELLS = 4_000_000  # of the grid that a section's array positions span, at most
 ROWS = 128  # spots predicted at once
 
@@ -42,7 +40,7 @@ class Spots:
     places: Tensor
 
 
-class Triplex(Method):
+class Triplex(NetworkMethod):
     """Four mean squared errors: of the fused prediction, and of each branch, which is drawn to the fused one too.
 
     It sees the whole test section (`context` is "section"): each spot's patch, 5 x 5 windows around it, and the features
@@ -51,6 +49,7 @@ class Triplex(Method):
 
     name = "triplex"
     version = 2
+    hint = "triplex reads a whole section at once: set a smaller dim, or by_section=false with a smaller batch_size"
     context: ClassVar[Literal["spot", "section"]] = "section"
     Parameters = TriplexParameters
     parameters: TriplexParameters
@@ -73,97 +72,88 @@ class Triplex(Method):
         return Inputs(encoders=("",), patches=tuned is not None, backbone=tuned, views=views)
 
     @override
-    def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
-        import torch
-
+    def _scale(self, train: Cohort, context: FitContext, device: torch.device) -> None:
         from ..images.side import ImageSide
-        from ..training import run, seeded
-        from .network import Outputs, initialise, losses
 
-        p = self.parameters
-        self.genes = train.genes
-        device = torch.device(context.device)
-        tuned = _tuned(p)
-        with seeded(context):
-            self._reduced = Reduced.fit(train.features(), p.components)
-            self._image: ImageSide | None = None if tuned is None else ImageSide.of(train, tuned)
-            backbone = None if self._image is None else self._image.build_backbone(context.backbone, context.seed)
-            self.network = network = self._build(backbone).to(device)
-            target = torch.from_numpy(np.asarray(train.target)).to(device)
-            if p.start_at_mean:
-                initialise(network, target.mean(dim=0))
-            sections = [self._read(section) for section in train.sections]
-            starts = torch.from_numpy(train.boundaries)
-            patches = None if self._image is None else self._image.source(train, device)
-
-            def prepare(rows: Tensor) -> tuple[Tensor, Tensor | None]:
-                if p.by_section:
-                    rows = torch.cat([torch.arange(int(starts[i]), int(starts[i + 1])) for i in rows.sort().values])
-                rows = rows.sort().values
-                return rows, None if patches is None else patches.prepare(rows)
-
-            def loss(batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Mapping[str, Tensor]]:
-                rows, pixels = batch
-                part = torch.searchsorted(starts, rows, right=True) - 1
-                images = None if patches is None or pixels is None else patches.ready(pixels, training=True)
-                seen, whole, done = [], [], 0
-                for i in part.unique().tolist():  # sections
-                    local = rows[part == i] - starts[i]
-                    taken = None if images is None else images[done : done + len(local)]
-                    done += len(local)
-                    seen.append(self._inputs_of(sections[i], local, device, taken))
-                    whole.append(self._whole(sections[i], device)[local.to(device)])
-                joint = [torch.cat(values) for values in zip(*seen, strict=True)]
-                outputs = network(network.tokens(joint[0]), joint[1], joint[2], torch.cat(whole))
-                if p.clamp:
-                    outputs = Outputs(*(output.clamp(min=0) for output in outputs))
-                terms = losses(outputs, target[rows.to(device)], p.distillation)
-                return torch.stack(list(terms.values())).sum(), {f"loss_{name}": value for name, value in terms.items()}
-
-            validate = None if validation is None else self._validator(validation, device)
-            units = len(train.sections) if p.by_section else len(train)
-            with memory_named(MEMORY):
-                run(network, units, loss, p, context, validate=validate, prepare=prepare, memory_hint=MEMORY)
-
-    @override
-    def predict(self, section: SealedSection) -> NDArray[np.float32]:
-        from ..images.sources import device_of
-
-        device = device_of(self.network)
-        with memory_named(MEMORY):
-            return self._predict(self._read(section), self._patches(section, device), device)
-
-    @override
-    def state(self) -> dict[str, NDArray[Any]]:
-        from ..network_arrays import to_arrays
-
-        image = {} if self._image is None else self._image.state()
-        return {**to_arrays(self.network), **self._reduced.state(), **image}
-
-    @override
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        from ..images.side import ImageSide
-        from ..network_arrays import from_arrays
-
-        state = dict(state)
         tuned = _tuned(self.parameters)
-        self._reduced = Reduced.restore(state)
-        self._image = None if tuned is None else ImageSide.restore(state, tuned)
-        self.network = self._build(None if self._image is None else self._image.build_backbone("random"))
-        from_arrays(self.network, state)
+        self._reduced = Reduced.fit(train.features(), self.parameters.components)
+        self._image: ImageSide | None = None if tuned is None else ImageSide.of(train, tuned)
+        self._backbone = None if self._image is None else self._image.build_backbone(context.backbone, context.seed)
 
     @override
-    def n_parameters(self) -> int:
-        return sum(p.numel() for p in self.network.parameters())
-
-    def _build(self, backbone: nn.Module | None) -> TriplexNetwork:
+    def _build(self) -> TriplexNetwork:
         from .network import TriplexNetwork
 
-        width = self._reduced.width
+        width, backbone = self._reduced.width, self._backbone
         target = width if backbone is None else int(backbone.num_features)  # type: ignore[arg-type]
         return TriplexNetwork(len(self.genes), target, width, self.parameters, backbone)
 
-    def _read(self, section: SealedSection) -> Spots:
+    @override
+    def _steps(self, train: Cohort, device: torch.device) -> Steps:
+        import torch
+
+        from .network import Outputs, initialise, losses
+
+        p, network = self.parameters, self.network
+        target = torch.from_numpy(np.asarray(train.target)).to(device)
+        if p.start_at_mean:
+            initialise(network, target.mean(dim=0))
+        sections = [self._spots(section) for section in train.sections]
+        starts = torch.from_numpy(train.boundaries)
+        patches = None if self._image is None else self._image.source(train, device)
+
+        def prepare(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+            if p.by_section:
+                rows = torch.cat([torch.arange(int(starts[i]), int(starts[i + 1])) for i in rows.sort().values])
+            rows = rows.sort().values
+            return rows, None if patches is None else patches.prepare(rows)
+
+        def loss(batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Mapping[str, Tensor]]:
+            rows, pixels = batch
+            part = torch.searchsorted(starts, rows, right=True) - 1
+            images = None if patches is None or pixels is None else patches.ready(pixels, training=True)
+            seen, whole, done = [], [], 0
+            for i in part.unique().tolist():  # sections
+                local = rows[part == i] - starts[i]
+                taken = None if images is None else images[done : done + len(local)]
+                done += len(local)
+                seen.append(self._inputs_of(sections[i], local, device, taken))
+                whole.append(self._whole(sections[i], device)[local.to(device)])
+            joint = [torch.cat(values) for values in zip(*seen, strict=True)]
+            outputs = network(network.tokens(joint[0]), joint[1], joint[2], torch.cat(whole))
+            if p.clamp:
+                outputs = Outputs(*(output.clamp(min=0) for output in outputs))
+            terms = losses(outputs, target[rows.to(device)], p.distillation)
+            return torch.stack(list(terms.values())).sum(), {f"loss_{name}": value for name, value in terms.items()}
+
+        return Steps(len(train.sections) if p.by_section else len(train), loss, p, prepare)
+
+    @override
+    def _kept(self) -> dict[str, NDArray[Any]]:
+        return {**self._reduced.state(), **({} if self._image is None else self._image.state())}
+
+    @override
+    def _take(self, state: dict[str, NDArray[Any]]) -> None:
+        from ..images.side import ImageSide
+
+        tuned = _tuned(self.parameters)
+        self._reduced = Reduced.restore(state)
+        self._image = None if tuned is None else ImageSide.restore(state, tuned)
+        self._backbone = None if self._image is None else self._image.build_backbone("random")
+
+    @override
+    def _read(self, side: Cohort | SealedSection, device: torch.device) -> list[tuple[Spots, ImageSource | None]]:
+        sections = side.sections if isinstance(side, Cohort) else (side,)
+        return [
+            (self._spots(section), None if self._image is None else self._image.source(section, device))
+            for section in sections
+        ]
+
+    @override
+    def _predict(self, read: list[tuple[Spots, ImageSource | None]]) -> NDArray[np.float32]:
+        return np.concatenate([self._predicted(spots, patches) for spots, patches in read])
+
+    def _spots(self, section: SealedSection) -> Spots:
         """What the branches read of a section.
 
         Raises:
@@ -187,9 +177,6 @@ class Triplex(Method):
             places=torch.from_numpy(places),
         )
 
-    def _patches(self, side: Cohort | SealedSection, device: torch.device) -> ImageSource | None:
-        return None if self._image is None else self._image.source(side, device)
-
     @staticmethod
     def _inputs_of(spots: Spots, rows: Tensor, device: torch.device, images: Tensor | None) -> tuple[Tensor, ...]:
         own = spots.own[rows].to(device) if images is None else images
@@ -199,10 +186,12 @@ class Triplex(Method):
         whole: Tensor = self.network.whole_section(spots.own.to(device), spots.places.to(device))
         return whole
 
-    def _predict(self, spots: Spots, patches: ImageSource | None, device: torch.device) -> NDArray[np.float32]:
+    def _predicted(self, spots: Spots, patches: ImageSource | None) -> NDArray[np.float32]:
         import torch
 
-        network = self.network
+        from ..images.sources import device_of
+
+        network, device = self.network, device_of(self.network)
         network.eval()
         with torch.inference_mode():
             whole = self._whole(spots, device)
@@ -213,15 +202,6 @@ class Triplex(Method):
                 outputs: Outputs = network(network.tokens(own), views, present, whole[rows.to(device)])
                 parts.append(outputs.fused.float().cpu())
         return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
-
-    def _validator(self, validation: Cohort, device: torch.device) -> Any:
-        kept = [(self._read(section), self._patches(section, device)) for section in validation.sections]
-
-        def validate() -> dict[str, float]:
-            predicted = np.concatenate([self._predict(spots, patches, device) for spots, patches in kept])
-            return validation_scores(predicted, validation.target, validation.boundaries)
-
-        return validate
 
 
 def _tuned(parameters: Any) -> str | None:

@@ -100,7 +100,7 @@ def test_missing_neighbours_say_nothing_and_a_lone_spot_is_its_own():
     prediction = method.predict(section)
     own, parts, index, present = method._read(section, torch.device("cpu"))
     other = torch.where(present, index, 29)
-    np.testing.assert_array_equal(method._predict(own, parts, other, present), prediction)
+    np.testing.assert_array_equal(method._predict((own, parts, other, present)), prediction)
     apart = method.predict(replace(section, array_xy=section.array_xy * 9))
     alone = replace(section, rows=np.array([7]), array_xy=section.array_xy[7:8], spots=section.spots[7:8])
     np.testing.assert_allclose(method.predict(alone), apart[7:8], rtol=1e-5, atol=1e-5)

@@ -153,8 +153,8 @@ def test_points_closer_than_spots_are_predicted_from_the_part_around_them():
         patches = None
 
     fine = method.predict_fine(replace(section, store=Point()))
-    cells = method._read(section, torch.device("cpu"))
-    due = method._predict(cells[:, 1:2], torch.ones(1))
+    cells = method._read(section, torch.device("cpu"))[0]
+    due = method._predict((cells[:, 1:2], torch.ones(1)))
     np.testing.assert_allclose(fine, due, rtol=1e-6, atol=1e-6)
 
 

@@ -195,9 +195,10 @@ def test_places_are_of_the_section_at_hand_and_missing_views_say_nothing():
     np.testing.assert_allclose(method.predict(moved), prediction, rtol=1e-5, atol=1e-5)
     elsewhere = replace(section, array_xy=section.array_xy[::-1])
     assert np.abs(method.predict(elsewhere) - prediction).max() > 1e-4
-    spots = method._read(section)
+    read = method._read(section, torch.device("cpu"))
+    spots = read[0][0]
     spots.views[~spots.present] = 1e3
-    np.testing.assert_array_equal(method._predict(spots, None, torch.device("cpu")), prediction)
+    np.testing.assert_array_equal(method._predict(read), prediction)
 
 
 def test_order_seed_saving_and_dropout(tmp_path):

@@ -70,12 +70,18 @@ def resolve_device(device: str = "auto") -> str:
     return "cpu"
 
 
-def choose_runtime(runtime: str = "auto", device: str = "cpu") -> tuple[str, Literal["bf16", "fp32"]]:
+def choose_runtime(
+    runtime: str = "auto", device: str = "cpu", published: str | None = None
+) -> tuple[str, Literal["bf16", "fp16", "fp32"]]:
     """The runtime and dtype that encode on this machine.
 
-    `runtime` is a name of RUNTIMES, with ":fp32" or ":bf16" appended where the dtype is not left to the machine.
     "auto" is openvino on a CPU where it is installed, else eager. The dtype is bf16 where the hardware multiplies it (see
-    `BF16_FLAGS`; CUDA capability 8.0 or above), else fp32.
+    `BF16_FLAGS`; CUDA capability 8.0 or above), else fp32; on a GPU that of the encoder's publisher comes before it.
+
+    Args:
+        runtime: a name of RUNTIMES, with ":fp32", ":bf16" or, on a GPU, ":fp16" appended where the dtype is not left to this.
+        device: "cpu" or "cuda".
+        published: the `precision` of the encoder's card.
 
     Raises:
         ConfigurationError: an unknown or missing runtime, or one that does not run on the device.
@@ -83,14 +89,19 @@ def choose_runtime(runtime: str = "auto", device: str = "cpu") -> tuple[str, Lit
     name, _, dtype = runtime.partition(":")
     if name not in RUNTIMES:
         raise unknown("runtime", name, RUNTIMES)
-    if dtype not in ("", "fp32", "bf16"):
-        raise unknown("dtype of a runtime", dtype, ("fp32", "bf16"))
+    known = ("fp32", "bf16", "fp16") if device == "cuda" else ("fp32", "bf16")
+    if dtype and dtype not in known:
+        raise unknown("dtype of a runtime", dtype, known)
     if name == "openvino":
         _require_openvino(device)
     if name == "auto":
         name = "openvino" if device == "cpu" and _has_openvino() else "eager"
+    if device == "cuda" and not dtype and published in ("fp32", "fp16"):
+        dtype = published
     if dtype == "fp32":
         return name, "fp32"
+    if dtype == "fp16":
+        return name, "fp16"
     fast = _cuda_has_bf16() if device == "cuda" else cpu_has_bf16()
     return name, "bf16" if fast or dtype == "bf16" else "fp32"
 

@@ -24,7 +24,7 @@ derivatives.
 Features are the class token (`cls`), it and the mean of the patch tokens (`cls_mean`), that mean (`mean`), the network's projection
 (`head`), pooled by attention (`attention`), or as timm pools (`pooled`). `px` is what the network reads; an arrow says that patches are
 enlarged to it, and a second figure that their centre is cut out. `um/px` is the recommended scale: a run at another one says so once.
-`precision` is the publisher's or the toolkits'; qbench's own is that of `--runtime`, held against fp32.
+`precision` is the publisher's or the toolkits': on a GPU fp16 and fp32 are taken over, else `--runtime` says; all is held against fp32.
 """
 
 

@@ -117,14 +117,14 @@ class PeakMemory:
 
 
 @cache
-def matmul_limit(dtype: Literal["bf16", "fp32", "tf32"], device: str = "cpu") -> float:
+def matmul_limit(dtype: Literal["bf16", "fp16", "fp32", "tf32"], device: str = "cpu") -> float:
     """Floating point operations per second of a large matrix product through torch, the best in two seconds.
 
     Whether float32 is rounded to TF32 is torch's setting, which the caller makes.
     """
     import torch
 
-    kind = torch.bfloat16 if dtype == "bf16" else torch.float32
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(dtype, torch.float32)
     n = 2048 if device == "cpu" else 8192
     a, b = (torch.randn(n, n, device=device).to(kind) for _ in range(2))
     best = float("inf")

@@ -35,7 +35,7 @@ class EncoderCard(BaseModel):
         resize, interpolation, crop: with `resize`, patches of any size are brought to this edge, then their centre is cut out.
         mean, std: of the normalisation (x/255 - mean)/std, per channel.
         microns_per_pixel: the recommended magnification, None where nobody states one; `microns_range` where there are several.
-        precision: in which the publisher or the toolkits run it; qbench's own is the runtime's.
+        precision: in which the publisher or the toolkits run it: fp32 and fp16 are taken over on a GPU, else the machine decides.
         certain: what was checked, and how. inferred: what nobody could check, a sentence each.
     """
 

@@ -62,7 +62,7 @@ class EncoderSpec:
     dim: int | None
     device: str
     runtime: str
-    dtype: Literal["bf16", "fp32"]
+    dtype: Literal["bf16", "fp16", "fp32"]
 
     def identity(self) -> dict[str, object]:
         """What a feature's key and a cell's identity hold of the encoder; JSON-able, without paths or hardware."""
@@ -123,14 +123,15 @@ def resolve(
     device = resolve_device(device)
     given = weights or {}
     chosen: Weights | None
+    dtype: Literal["bf16", "fp16", "fp32"]
     if found.loader == "rgb":
         if name in given:
             raise ConfigurationError(
                 f"Encoder '{name}' has no weights; leave out --encoder-weights {name}={given[name]}."
             )
-        chosen, sha256, kind, dtype = None, "none", "numpy", "fp32"
+        chosen, sha256, (kind, dtype) = None, "none", ("numpy", "fp32")
     else:
-        kind, dtype = choose_runtime(runtime, device)
+        kind, dtype = choose_runtime(runtime, device, found.precision)
         chosen = given.get(name, given.get(EVERY)) or _default_weights(name, found)
         sha256 = "random" if chosen == "random" else _hash(name, chosen, cache_root or default_root())
         if isinstance(chosen, Path) and name not in given and found.package_file is None:
@@ -151,7 +152,7 @@ def resolve(
         dim=found.dim,
         device=device,
         runtime=kind,
-        dtype="bf16" if dtype == "bf16" else "fp32",
+        dtype=dtype,
     )
 
 
@@ -161,7 +162,8 @@ def say_what_is_slow(encoders: Iterable[EncoderSpec], runtime: str) -> None:
     For the process that a command runs in: those of its cells would each say it anew.
     """
     for spec in encoders:
-        if spec.loader != "rgb" and spec.dtype == "fp32" and ":" not in runtime:
+        published = spec.device == "cuda" and card(spec.name).precision == "fp32"
+        if spec.loader != "rgb" and spec.dtype == "fp32" and ":" not in runtime and not published:
             say_fp32(spec.device)
 
 

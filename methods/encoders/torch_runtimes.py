@@ -18,13 +18,14 @@ _log = logging.getLogger("qbench")
 
 
 class Eager:
-    """torch as it is: channels-last, autocast to bf16 where the spec says so, on the CPU or one GPU."""
+    """torch as it is: channels-last, autocast to bf16 or fp16 where the spec says so, on the CPU or one GPU."""
 
     def __init__(self, spec: EncoderSpec, network: nn.Module) -> None:
         torch.set_flush_denormal(True)  # denormals cost a factor of ten and carry nothing
         settle_cuda()
         self.device = torch.device(spec.device)
         self.dim = int(network.num_features)  # type: ignore[arg-type]
+        self._half = torch.float16 if spec.dtype == "fp16" else torch.bfloat16
         self._scale, self._shift = normalisation(spec, self.device)
         self._parts = [
             (part.to(self.device, memory_format=torch.channels_last), bf16)  # type: ignore[call-overload]
@@ -44,13 +45,13 @@ class Eager:
 
     @torch.inference_mode()
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (b, size, size, 3) RGB -> float32 (b, dim), the parts marked for bf16 under autocast."""
+        """uint8 (b, size, size, 3) RGB -> float32 (b, dim), the parts marked for it under autocast."""
         # A permuted view of NHWC memory is channels-last already; normalised in place, in fp32.
         read = torch.from_numpy(np.require(patches, requirements="W"))
         batch: Tensor = read.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
         batch.mul_(self._scale).add_(self._shift)
-        for part, bf16 in self._parts:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        for part, halved in self._parts:
+            with torch.autocast(self.device.type, self._half, enabled=halved):
                 batch = part(batch)
         return batch.float().cpu().numpy()
 
@@ -72,7 +73,7 @@ class Compiled(Eager):
 
 
 def parts(spec: EncoderSpec, network: nn.Module) -> list[tuple[nn.Module, bool]]:
-    """What runs one after the other, each with whether it runs in bf16; the sensitive part of a network stays in fp32."""
+    """What runs one after the other, each with whether it runs in bf16 or fp16; the sensitive part of a network stays in fp32."""
     if spec.dtype == "fp32":
         return [(network, False)]
     if spec.loader == "lite":

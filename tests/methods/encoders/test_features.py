@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qbench.datasets.cache import ArrayCache
 from qbench.errors import ConfigurationError, MethodError
 from qbench.methods import machine
-from qbench.methods.encoders import features, parts
+from qbench.methods.encoders import features, parts, registry
 from qbench.methods.encoders.registry import EncoderSpec, card, names, parse_weights, resolve, say_what_is_slow
 from qbench.methods.encoders.rgb import encode_rgb
 
@@ -198,6 +198,32 @@ def test_choices_follow_the_machine(monkeypatch: pytest.MonkeyPatch, caplog: pyt
         machine.choose_runtime("openvin")
     with pytest.raises(ConfigurationError, match="dtype"):
         machine.choose_runtime("eager:fp16")
+
+
+def test_a_gpu_takes_over_the_precision_of_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_cuda_has_bf16", lambda: True)
+    monkeypatch.setattr(registry, "resolve_device", lambda device: device)
+    due = {
+        "uni": "fp16",
+        "uni2-h": "bf16",
+        "phikon": "fp32",
+        "plip": "bf16",
+        "efficientnet_lite0": "bf16",
+        "rgb": "fp32",
+    }
+    found = {name: resolve(name, {} if name == "rgb" else {name: "random"}, "cuda").dtype for name in due}
+    assert found == due
+    assert resolve("uni", {"uni": "random"}, "cuda", "eager:bf16").dtype == "bf16"
+    assert resolve("phikon", {"phikon": "random"}, "cuda", "eager:fp16").dtype == "fp16"
+    monkeypatch.setattr(machine, "cpu_has_bf16", lambda: True)
+    assert resolve("uni", {"uni": "random"}, "cpu", "eager").dtype == "bf16"  # a CPU has no fp16 worth its name
+
+
+def test_fp16_features_are_those_of_fp32(patches: NDArray[np.uint8], empty: ArrayCache) -> None:
+    exact = features.open_features(_tiny("eager:fp32"), patches, "p", empty)
+    half = dataclasses.replace(_tiny("eager:fp32"), dtype="fp16")
+    found = features.open_features(half, patches, "p", empty)  # held against fp32 on the way
+    assert 0 < np.abs(found - exact).max() < 0.01 * np.abs(exact).max()
 
 
 def test_a_command_says_once_that_encoders_run_in_fp32(

@@ -10,7 +10,7 @@ from ..names import spreadsheet_cell
 from .analysis import remark
 from .ceiling import Ceiling
 from .downstream import Downstream
-from .downstream_columns import questions
+from .downstream_columns import in_print
 from .encoder_axis import axis_of, grid
 from .row import RANKED_BY, Row
 from .table import Table
@@ -69,12 +69,10 @@ def blocks(table: Table, detail: bool = False) -> list[Block]:
 def downstream_blocks(table: Table) -> list[Block]:
     """One block a question about what predictions are good for; none where that was not computed."""
     held = table.downstream
-    if held is None:
-        return []
-    return [
+    return [] if held is None else [
         Block(f"Downstream: {asked.title}", (METHOD, *(_downstream(held, *pair) for pair in asked.figures)))
-        for asked in questions(held)
-    ]
+        for asked in in_print(held)
+    ]  # fmt: skip
 
 
 def number(value: float | None, digits: int = 3) -> str:

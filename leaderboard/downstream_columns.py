@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
 from .downstream import SET, Downstream
 
-SETS_SHOWN = 8  # in print; JSON and CSV hold every set
+_BESIDE = 6
+SETS_SHOWN = 17  # in print and on the page; JSON and CSV hold every set
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,36 @@ def questions(downstream: Downstream) -> list[Asked]:
         if figures:
             out.append(Asked(asked.title, figures, asked.note))
     return out
+
+
+def in_print(downstream: Downstream) -> list[Asked]:
+    """The same for paper and terminals: at most six figures beside each other."""
+    return [
+        Asked(asked.title, asked.figures[at : at + _BESIDE], asked.note)
+        for asked in questions(downstream)
+        for at in range(0, len(asked.figures), _BESIDE)
+    ]
+
+
+def downstream_data(downstream: Downstream | None) -> dict[str, Any] | None:
+    """What the page shows of them: questions, ceilings, and by row and figure [mean, over patients, over seeds]."""
+    asked = [] if downstream is None else questions(downstream)
+    if downstream is None or not asked:
+        return None
+    names = [name for question in asked for _, name in question.figures]
+    return {
+        "questions": [{"title": q.title, "figures": q.figures, "note": q.note} for q in asked],
+        "ceiling": {name: _five(value) for name, value in downstream.ceiling.items() if name in names},
+        "notes": list(downstream.notes),
+        "rows": {
+            key: {name: [*map(_five, astuple(found[name]))] for name in names if name in found}
+            for key, found in downstream.figures.items()
+        },
+    }
+
+
+def _five(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
 
 
 def _sets(downstream: Downstream) -> Asked:

@@ -18,7 +18,19 @@ from .table import Table
 LARGEST = 25_000_000  # bytes of the file
 _MAPS = 14_000_000  # bytes of map values before base64; what is left holds pictures, tables and genes
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
-_SCRIPTS = ("core", "charts", "table", "encoders", "provenance", "drawer", "paint", "maps", "cards", "main")
+_SCRIPTS = (
+    "core",
+    "charts",
+    "table",
+    "encoders",
+    "downstream",
+    "provenance",
+    "drawer",
+    "paint",
+    "maps",
+    "cards",
+    "main",
+)
 
 
 def render_page(

@@ -13,6 +13,7 @@ from .analysis import CONTROLS, Analysis, analyse, beats_controls, best_control,
 from .codes import CODE_COUNTS, perplexity
 from .columns import difference
 from .compare import gene_means
+from .downstream_columns import downstream_data
 from .encoder_axis import axis_of, encoders_of
 from .record import Record
 from .reported import Reported, differences, fitting, heading, verdicts
@@ -71,6 +72,7 @@ def table_data(table: Table, folders: Mapping[str, Path], reported: Sequence[Rep
         "controls": list(CONTROLS),
         "sets": {key: [f for f in _named(key) if f in shown] for key in SETS if any(f in shown for f in _named(key))},
         "ceiling": {} if table.ceiling is None else {f"pcc_{name}": v for name, v in table.ceiling.mean.items()},
+        "downstream": downstream_data(table.downstream),
         "genes": genes,
         "gene_ceiling": _packed([] if table.ceiling is None else [table.ceiling.by_gene.get(g) for g in genes]),
         "gene_lists": _gene_lists(table),

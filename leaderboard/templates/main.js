@@ -7,7 +7,7 @@ for (const table of DATA.tables) {
   else protocols.push({ hash: table.hash, tables: [table] });
 }
 const shown = { protocol: 0, track: 0 };
-const stateOf = once(() => ({ view: "rows", figure: null, set: "headline", sort: null, down: true, filter: "", controls: true, oracles: true }));
+const stateOf = once(() => ({ view: "rows", figure: null, question: 0, set: "headline", sort: null, down: true, filter: "", controls: true, oracles: true }));
 
 function showTable() {
   const tabs = document.getElementById("tabs");
@@ -65,12 +65,17 @@ function showTable() {
     ),
   );
   const redraw = () => {
-    set.hidden = strips.hidden = state.view === "encoders";
-    grid = (set.hidden ? encoderGrid : boardTable)(table, state, open);
+    set.hidden = strips.hidden = state.view !== "rows";
+    grid = { rows: boardTable, encoders: encoderGrid, downstream: downstreamView }[state.view](table, state, open);
     scroll.replaceChildren(grid.node);
   };
   redraw();
-  const views = segments("View", { rows: "Rows", encoders: "Method by encoder" }, state.view, (view) => {
+  const offered = {
+    rows: "Rows",
+    ...(table.encoders.length > 1 ? { encoders: "Method by encoder" } : {}),
+    ...(table.downstream ? { downstream: "Downstream" } : {}),
+  };
+  const views = segments("View", offered, state.view, (view) => {
     state.view = view;
     redraw();
   });
@@ -129,7 +134,7 @@ function showTable() {
           },
         }),
         tables.length > 1 ? tracks : null,
-        table.encoders.length > 1 ? views : null,
+        Object.keys(offered).length > 1 ? views : null,
         set,
         h("span", { class: "grow" }),
         toggle(

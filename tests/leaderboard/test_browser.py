@@ -9,7 +9,8 @@ import shutil
 import time
 
 import pytest
-from qbench.leaderboard.folder import with_ceilings
+from qbench.benchmark.downstream.folder import make_all
+from qbench.leaderboard.folder import with_ceilings, with_downstream
 from qbench.leaderboard.page import render_page
 from qbench.leaderboard.record import find_records
 from qbench.leaderboard.stored import folders_by_cell
@@ -271,4 +272,40 @@ def test_method_by_encoder(browser, tmp_path):
     assert len(read()) == 3
     page.locator(".matrix .place button").first.click()
     assert "(encoder=plip)" in page.locator("#drawer-title").inner_text()
+    page.close()
+
+
+def test_downstream_has_a_view_with_a_tab_a_question(browser, tmp_path):
+    make_runs(tmp_path / "runs", {"qca": 0.8, "mean": 0.0}, sections=1)
+    found = find_records(tmp_path / "runs")
+    make_all(found, {"<b>set</b>": ("ERBB2", "G3", "G4")}, {}, lambda *_: None)
+    [table] = with_downstream(summarise([r for _, r in found]), folders_by_cell(found))
+    path = tmp_path / "board.html"
+    path.write_text(render_page([table], folders_by_cell(found)), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.get_by_text("Downstream", exact=True).click()
+    assert not page.locator("#set").is_visible()
+    tabs = page.locator(".downstream [role=tab]").all_inner_texts()
+    assert tabs == [
+        "Spearman (ρ) and RVD, gene by gene",
+        "PCC by spatial scale",
+        "spatial patterns",
+        "domains (Leiden)",
+        "profiles, spot by spot",
+        "gene sets (correlation of the sets' mean)",
+    ]
+    page.get_by_role("tab", name="PCC by spatial scale").click()
+    assert page.locator(".downstream thead").inner_text().split("\t")[1:4] == ["near HVG", "middle HVG", "far HVG"]
+    qca = next(row for row in table.rows if row.method == "qca")
+    shown = page.locator(".downstream tbody tr").first.inner_text().split("\t")
+    assert shown[1].startswith(f"{table.downstream.figure(qca, 'near_hvg').mean:.3f}")
+    ceiling = page.locator(".downstream tfoot").inner_text().split("\t")
+    assert ceiling[:2] == ["what counting noise allows", f"{table.downstream.ceiling['near_hvg']:.3f}"]
+    page.locator("#filter").fill("mean")
+    assert page.locator(".downstream tbody tr").count() == 1
+    page.get_by_role("tab", name="gene sets").click()
+    assert "<b>set</b>" in page.locator(".downstream thead").inner_text()
+    page.locator(".downstream tbody tr").first.click()
+    assert page.locator("#drawer-title").inner_text() == "mean"
     page.close()

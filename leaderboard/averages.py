@@ -41,10 +41,12 @@ def over_sections(
 ) -> NDArray[np.float64]:
     """(seeds, patients): the mean over a patient's sections; `patients` None says that the units are patients."""
     cube = np.full((len(seeds), len(names)), np.nan)
+    units: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    for unit, value in values.items():
+        units[unit if patients is None else patients[unit]].append(value)
     for column, name in enumerate(names):
-        units = [v for unit, v in values.items() if (unit if patients is None else patients[unit]) == name]
-        if units:
-            cube[:, column] = mean_of(np.stack(units), axis=0)
+        if name in units:
+            cube[:, column] = units[name][0] if len(units[name]) == 1 else mean_of(np.stack(units[name]), axis=0)
     return cube
 
 

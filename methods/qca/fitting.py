@@ -71,7 +71,7 @@ class QCATraining:
             self._indices.append(quantised.index)
         if (fsq := network.quantiser.fsq) is not None:
             figures["saturation"] = (fsq.bounded(quantised.z.detach()).abs() > SATURATED).float().mean()
-        spread = {f"variance_{i}": level.detach().float().var(dim=0).mean() for i, level in enumerate(encoded) if i}
+        spread = {f"variance_{i}": _variance(level.detach().float()) for i, level in enumerate(encoded) if i}
         self._watching = False
         return total, {**figures, **spread}
 
@@ -99,6 +99,11 @@ class QCATraining:
                 "code_perplexity": float(torch.exp(-(share * share.log()).sum())),
             }
         return figures
+
+
+def _variance(level: Tensor) -> Tensor:
+    """Variance over spots, mean over units, of (n, units); `Tensor.var` down the columns takes ten times as long."""
+    return (level - level.mean(dim=0)).square().sum(dim=0).mean() / (len(level) - 1)
 
 
 def gradient_share(history: list[dict[str, float]]) -> float | None:

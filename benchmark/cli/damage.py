@@ -18,7 +18,7 @@ def naming_damage() -> Iterator[Callable[[str], None]]:
 
     def name(sentence: str) -> None:
         told.append(sentence)
-        typer.echo(f"damaged: {shown(sentence)}", err=True)
+        typer.echo(f"damaged: {shown(sentence, keep='')}", err=True)
 
     yield name
     if told:

@@ -205,6 +205,8 @@ def _show(found: DatasetCheck, quiet: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from ...names import shown
+
     console = Console(highlight=False)
     if not quiet:
         table = Table(box=None, pad_edge=False)
@@ -224,13 +226,13 @@ def _show(found: DatasetCheck, quiet: bool) -> None:
         for source in sorted({section.scale for section in found.sections} - {""}):
             console.print(f"µm/pixel: as {source} says", markup=False, soft_wrap=True)
         for note in found.notes:
-            console.print(note, markup=False, soft_wrap=True)
+            console.print(shown(note), markup=False, soft_wrap=True)
         if found.fetched:
             console.print(f"{found.fetched} fetched files have their recorded sha256.")
     wrong = [section.id for section in found.sections if section.problem is not None]
     broken = [section.problem for section in found.sections if section.problem is not None]
     for problem in (*broken, *found.problems, *found.leaks):  # whole lines: a column would cut paths apart
-        console.print(problem, markup=False, soft_wrap=True)
+        console.print(shown(problem, keep=""), markup=False, soft_wrap=True)
     n = len(found.sections)
     console.print(
         f"[red]✗[/red] {len(wrong)} of {n} sections {'is' if len(wrong) == 1 else 'are'} not sound: {', '.join(wrong)}"

@@ -131,4 +131,4 @@ def _say(message: str) -> None:
     from rich.console import Console
 
     Console(stderr=True).print("[bold red]error:[/bold red]", end=" ")
-    print(shown(message), file=sys.stderr)
+    print(shown(message, keep=""), file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import ConfigurationError, QbenchError, unknown
+from ...names import shown
 from ...registries import Registry, installed
 from . import flags
 from .damage import naming_damage
@@ -60,7 +61,7 @@ def _show(rows: dict[str, list[dict[str, Any]]], as_json: bool) -> None:
         for header in entries[0] if entries else ("none",):
             table.add_column(header, overflow="fold", style="bold" if header == "name" else "")
         for entry in entries:
-            table.add_row(*(Text(str(value)) for value in entry.values()))
+            table.add_row(*(Text(shown(str(value))) for value in entry.values()))
         console.print(table)
         console.print()
 

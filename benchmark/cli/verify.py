@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from ...names import shown
 from . import flags
 
 
@@ -28,7 +29,7 @@ def verify(
         print(json.dumps({"schema": 1, "cells": found.cells, "failed": found.failed, "problems": problems}, indent=1))
     else:
         for problem in found.problems:
-            typer.echo(f"{problem.cell}: {problem.message}")
+            typer.echo(shown(f"{problem.cell}: {problem.message}", keep=""))
         failed = f", {found.failed} failed cells have nothing to hold" if found.failed else ""
         typer.echo(f"{found.cells} cells verified, {len(found.problems)} problems{failed}")
     if found.problems:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qbench.errors import QbenchError
+from qbench.names import shown
 
 SECONDS = 30.0  # of the processor
 WAIT = 120.0  # seconds that pass: a machine may be busy, but nothing waits for ever
@@ -52,8 +53,9 @@ def _child(call: Callable[[], str], log: Path) -> int:
     try:
         return int(call() != "")
     except QbenchError as error:
-        print(error, flush=True)
-        return 2 if len(str(error).splitlines()) == 1 and len(str(error)) < 3000 else 3
+        told = shown(str(error), keep="")  # as the command line prints it
+        print(told, flush=True)
+        return 2 if len(told.splitlines()) == 1 and "\x1b" not in told and len(told) < 3000 else 3
     except BaseException:  # noqa: BLE001 - what became of it is the answer
         traceback.print_exc()
         return 4

@@ -30,7 +30,7 @@ from .mutations import damaged
 from .stored import stored_kinds
 from .table import Tally
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]  # as many as were asked for
 
 
 def test_no_damaged_input_gets_through(tmp_path: Path, inputs: int, seed: int, keep: Path) -> None:

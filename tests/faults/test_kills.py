@@ -11,19 +11,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pytest
+from qbench.datasets.fetched import RECORD
 
 from ..support.datasets_sections import counts, grid, write_card, write_h5ad, write_image
 from ..support.disks import small_disk
+from ..support.http_server import Server, serving
 from .table import Tally
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]  # as many as were asked for
 
 QBENCH = [sys.executable, "-P", "-c", "from qbench.benchmark.cli.start import main; main()"]
 KILLED_BEFORE_IT_MAY_END = 3  # kills of one command, one after another, each further on
@@ -39,8 +41,13 @@ class Command:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three sections with images, a model of them, and predictions made elsewhere."""
+def server() -> Iterator[Server]:
+    yield from serving()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Path:
+    """Three sections with images, a model of them, predictions made elsewhere, and a card whose files a server has."""
     folder = tmp_path_factory.mktemp("data")
     entries = []
     for i in range(3):
@@ -52,6 +59,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finish(["fit", "coordinates", "--dataset", str(folder / "mine.yaml"), "--to", str(folder / "model")], folder)
     rows = [f"S{i},spot{spot},{gene},{spot % 3}" for i in range(3) for spot in range(12)
             for gene in ("ERBB2", "COL1A1", "CD74", "KRT19", "VWF", "ACTB")]  # fmt: skip
+    server.files |= {f"{i}.bin": random.Random(i).randbytes(3 << 20) for i in range(4)}
+    files = [{"url": f"{server.url}/{name}", "to": name} for name in sorted(server.files)]
+    write_card(folder / "fetched.yaml", "h5ad", entries, sources={"here": {"kind": "files", "files": files}})
     (folder / "elsewhere.csv").write_text("section,spot,gene,prediction\n" + "\n".join(rows) + "\n")
     return folder
 
@@ -64,6 +74,7 @@ def commands(data: Path) -> list[Command]:
         Command("predict", ("predict", "--model", str(data / "model"), "--image", str(data / "S0.png"), "--grid", "9px",
                             "--microns-per-pixel", "0.5", "--output", "out.h5ad"), _predicted),
         Command("score", ("score", str(data / "elsewhere.csv"), *on), _records),
+        Command("data fetch", ("data", "fetch", str(data / "fetched.yaml"), "--to", "there"), _fetched),
         Command("sweep", ("sweep", "coordinates", "--space", str(data / "space.yaml"), "--samples", "2", "--concurrent", "1",
                           *on), _records),
     ]  # fmt: skip
@@ -92,7 +103,7 @@ def finish(words: tuple[str, ...] | list[str], folder: Path) -> float:
 def test_no_kill_loses_anything(data: Path, tmp_path: Path, kills: int, seed: int, keep: Path) -> None:
     rng, tally = random.Random(seed), Tally(seed, keep)
     known = commands(data)
-    chosen = [known[0], known[2]] if kills < 10 else [*known[:4] * 4, known[4]]
+    chosen = [known[0], known[2]] if kills < 10 else [*known[:5] * 4, known[5]]
     due: dict[str, tuple[str, float]] = {}
     number = turn = 0
     while number < kills:
@@ -165,6 +176,15 @@ def _records(folder: Path) -> str:
     records = [json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*/*/record.json"))]
     kept = [(r["cell"], r["status"], r["hashes"]["predictions"], r["hashes"]["scores"], r["scores"]) for r in records]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _fetched(folder: Path) -> str:
+    found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((folder / "there").glob("*.bin"))}
+    return (
+        hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
+        if (folder / "there" / RECORD).is_file()
+        else "unrecorded"
+    )
 
 
 def _model(folder: Path) -> str:

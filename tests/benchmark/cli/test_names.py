@@ -317,3 +317,14 @@ def test_nobody_from_any_reader() -> None:
     data.obs["section"] = np.nan
     with pytest.raises(QbenchError, match="names no single section"):
         Section.from_anndata(data, patient="P1")
+
+
+def test_a_file_of_a_strange_name_is_one_visible_line(tmp_path: Path) -> None:
+    name = "a\n\x1b[2J\u202eb.h5ad"
+    (tmp_path / name).write_bytes(b"none")
+    card = write_card(tmp_path / "mine.yaml", "h5ad", [{"id": "S1", "patient": "P1", "file": name}])
+    done = CliRunner().invoke(app, ["data", "verify", str(card)])
+    assert done.exit_code == 2
+    [line] = [line for line in done.output.splitlines() if "Expected" in line]
+    assert r"a\n\x1b[2J\u202eb.h5ad" in line
+    assert "\x1b[2J" not in done.output

@@ -51,7 +51,7 @@ class Scanner:
 
 @dataclass(frozen=True)
 class Site:
-    """Where a cohort comes from.
+    """Where the patients of a dataset come from, and who stains and scans their sections.
 
     Attributes:
         patients: UMI of a usual spot, and the radii of the tissue in pitches, by patient.

@@ -1,4 +1,4 @@
-"""What another cohort costs: a row's figures on the tested dataset beside those of the same method trained within it."""
+"""What another dataset costs: a row's figures on the tested dataset beside those of the same method trained within it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ function columnsOf(table, set) {
     });
     columns.push({
       name: "drop",
-      title: "What testing on another cohort loses of PCC HVG: within less transfer",
+      title: "What testing on another dataset loses of PCC HVG: within less transfer",
       value: (r) => found(r, "drop"),
       text: (r) => number(found(r, "drop")),
       ascending: true,

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_image_of(stained(700, 600, i), path.parent / "images" / f"{name}.png")
     rows = {"section": ["S1", "S2", "S3", "S4"], "patient": ["P1", "P2", "P3", "P3"]}
     pd.DataFrame(rows).to_csv(here / "patients.csv", index=False)
-    for i, name in enumerate(("T1", "T2")):  # another cohort
+    for i, name in enumerate(("T1", "T2")):  # another dataset
         path = write_h5ad(here / "others" / f"{name}.h5ad", counts(seed=10 + i), spatial=grid(pitch=120, start=140))
         write_image_of(stained(700, 600, 10 + i), path.parent / "images" / f"{name}.png")
     pd.DataFrame({"section": ["T1", "T2"], "patient": ["Q1", "Q2"]}).to_csv(here / "others.csv", index=False)

@@ -15,11 +15,13 @@ from qbench.leaderboard.page import render_page
 from qbench.leaderboard.record import find_records
 from qbench.leaderboard.stored import folders_by_cell
 from qbench.leaderboard.summarise import summarise
+from qbench.leaderboard.transfer import with_within
 
 from ..support.leaderboard_factory import protocol, record, simple
 from ..support.leaderboard_runs import make_runs
 from ..support.needs import need
 from ..support.places import ROOT
+from .test_transfer import across, within
 
 pytestmark = pytest.mark.slow
 
@@ -308,4 +310,20 @@ def test_downstream_has_a_view_with_a_tab_a_question(browser, tmp_path):
     assert "<b>set</b>" in page.locator(".downstream thead").inner_text()
     page.locator(".downstream tbody tr").first.click()
     assert page.locator("#drawer-title").inner_text() == "mean"
+    page.close()
+
+
+def test_a_transfer_shows_the_drop_and_sorts_by_it(browser, tmp_path):
+    records = [*within("ridge", (0.5, 0.7)), *within("qca", (0.9, 0.9))]
+    records += [*across("ridge", (0.3, 0.5)), *across("qca", (0.4, 0.4)), *across("mean", (0.0, 0.0))]
+    path = tmp_path / "board.html"
+    path.write_text(render_page([t for t in with_within(summarise(records)) if t.within], {}), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(path.as_uri())
+    page.wait_for_selector(".grid tbody tr")
+    assert "first → second" in page.inner_text(".meta")
+    header = page.get_by_role("columnheader", name="drop")
+    header.get_by_role("button").click()
+    assert names(page) == ["ridge", "qca", "mean"]  # the least loss first; who has no figure within stays below
+    assert "0.600" in page.locator(".grid tbody tr").first.inner_text()
     page.close()

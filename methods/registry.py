@@ -30,6 +30,7 @@ METHODS = Registry(
         "triplex": "qbench.methods.triplex.method:Triplex",
         "deepspot": "qbench.methods.deepspot.method:DeepSpot",
         "istar": "qbench.methods.istar.method:IStar",
+        "xfuse": "qbench.methods.xfuse.method:XFuse",
         "mean": "qbench.methods.controls.mean:Mean",
         "ridge": "qbench.methods.controls.ridge:Ridge",
         "pca-ridge": "qbench.methods.controls.pca_ridge:PcaRidge",

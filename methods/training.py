@@ -27,7 +27,9 @@ CHECKPOINT_SECONDS = 20.0  # epochs shorter than this share a checkpoint, or wri
 class TrainingParameters(Parameters):
     """What the loop itself reads; methods add their own."""
 
-    optimiser: Literal["adamw", "adam", "sgd"] = Field("adamw", description="Optimiser, fused where torch offers it.")
+    optimiser: Literal["adamw", "adam", "amsgrad", "sgd"] = Field(
+        "adamw", description="Optimiser, fused where torch offers it."
+    )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size, for a loss that is a mean over the batch.")
     momentum: float = Field(0.0, ge=0, lt=1, description="Momentum; read by sgd only.")
     weight_decay: float = Field(0.0, ge=0, le=10, description="Decoupled in adamw, added to the gradient otherwise.")
@@ -83,6 +85,7 @@ def run(
     average: float = 0.0,
     settle: Callable[[], None] | None = None,
     rate: Callable[[int], float] | None = None,
+    begin: Callable[[int, torch.optim.Optimizer], None] | None = None,
     memory_hint: str | None = None,
 ) -> None:
     """Train in place; the network ends in evaluation mode, in the state of the best epoch on validation.
@@ -108,6 +111,7 @@ def run(
         settle: called on the averaged network, whose batch statistics are of no weights that it has, before it
             validates.
         rate: share of the learning rate in each epoch, the first of which is 1; None for all of it throughout.
+        begin: called before each epoch with its number, the first of which is 1, and the optimiser; may change weights.
         memory_hint: what to change where a batch does not fit; None names batch_size.
 
     Raises:
@@ -132,6 +136,8 @@ def run(
             if rate is not None:
                 for group in optimiser.param_groups:
                     group["lr"] = parameters.learning_rate * rate(epoch)
+            if begin is not None:
+                begin(epoch, optimiser)
             batches = _batches(n, parameters.batch_size, generator, drop_last, cuda)
             with memory_named(memory_hint or f"set a smaller batch_size (now {parameters.batch_size})"):
                 sums = _epoch(
@@ -232,4 +238,6 @@ def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.opti
     common: dict[str, Any] = {"lr": parameters.learning_rate, "weight_decay": parameters.weight_decay, "fused": True}
     if parameters.optimiser == "sgd":
         return torch.optim.SGD(trained, momentum=parameters.momentum, **common)
-    return (torch.optim.AdamW if parameters.optimiser == "adamw" else torch.optim.Adam)(trained, **common)
+    if parameters.optimiser == "adamw":
+        return torch.optim.AdamW(trained, **common)
+    return torch.optim.Adam(trained, amsgrad=parameters.optimiser == "amsgrad", **common)

@@ -49,7 +49,9 @@ def predict(
     ] = None,
     resolution: Annotated[
         str | None,
-        typer.Option("--resolution", help="Distance of the points of a map finer than spots: 8um or 12px (istar)."),
+        typer.Option(
+            "--resolution", help="Distance of the points of a map finer than spots: 8um or 12px (istar, xfuse)."
+        ),
     ] = None,
     microns_per_pixel: Annotated[
         float | None, typer.Option("--microns-per-pixel", help="Of the image, where its file does not state it.")

@@ -142,7 +142,7 @@ def _finer(model: FittedModel) -> FittedModel:
     if inputs is None:
         raise ConfigurationError(
             f"{model.record.method} predicts spots, and no map finer than they are; leave out --resolution and give --grid, "
-            "or fit istar."
+            "or fit istar or xfuse."
         )
     return replace(model, inputs=inputs)
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-import numpy as np
 import timm
 import torch
-from numpy.typing import NDArray
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad
@@ -73,11 +71,6 @@ class Hipt(nn.Module):
     def edge(self, size: int) -> int:
         """Cells along the edge of a patch of `size` px."""
         return size // TILE * TILE // CELL if size >= TILE else size // CELL
-
-    def middle(self, edge: int) -> NDArray[np.intp]:
-        """The cell in the middle of edge x edge of them, or the four around it."""
-        row = np.unique([(edge - 1) // 2, edge // 2])
-        return np.asarray((row[:, None] * edge + row).ravel(), dtype=np.intp)
 
     def cells(self, x: Tensor) -> Tensor:
         """Float (b, edge, edge, 579): context (192), tokens of the tiles (384), both smoothed, and mean RGB in 0..1."""

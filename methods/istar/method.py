@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from ...datasets.cohort import Cohort, SealedSection
 from ...datasets.views import Views
-from ...errors import MethodError
+from ..disk import disk_cells, middle_cells
 from ..method import FitContext, Inputs
 from ..network_method import NetworkMethod, Steps
 from ..reduced import Reduced
@@ -103,8 +103,7 @@ class IStar(NetworkMethod):
 
         device = device_of(self.network)
         if self.hipt is not None:
-            middle = self.hipt.middle(self._edge)
-            cells = self._tokens(section, middle, device).mean(dim=1, keepdim=True)
+            cells = self._tokens(section, middle_cells(self._edge), device).mean(dim=1, keepdim=True)
         else:
             cells = self._levels(section, Views(self.parameters.parts, inside=True, centre=True))
         return self._predict((cells, torch.ones(1, device=device)))
@@ -161,14 +160,7 @@ class IStar(NetworkMethod):
     def _disk(self, device: torch.device) -> tuple[NDArray[np.intp], Tensor]:
         import torch
 
-        from .network import disk_cells
-
-        index, weight = disk_cells(self._edge, self.parameters.disk, whole=self.hipt is not None)
-        if not len(index):
-            raise MethodError(
-                f"istar: expected a disk that holds the centre of a cell, found disk={self.parameters.disk:g} of a patch "
-                f"of {self._edge} x {self._edge} cells; set a larger one."
-            )
+        index, weight = disk_cells(self._edge, self.parameters.disk, self.hipt is not None, self.name)
         return index, torch.from_numpy(weight).to(device)
 
     @override

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import elu, leaky_relu
 
@@ -14,7 +12,6 @@ from ..precision import full
 
 SLOPE = 0.1  # of the hidden layers' LeakyReLU
 FLOOR = 0.01  # ELU(x) with this alpha, plus this: above 0 everywhere
-FINE = 32  # points along a cell's edge that its share of the disk is counted on
 
 
 class Copies(nn.Module):
@@ -64,22 +61,6 @@ def start_at(network: IStarNetwork, mean: Tensor) -> None:
     with torch.no_grad():
         network.out.bias.copy_(torch.where(above > 0, above, below).expand_as(network.out.bias))
         network.out.weight.mul_(0.1)
-
-
-def disk_cells(edge: int, disk: float, whole: bool) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The cells of an edge x edge grid that a disk in its middle covers, and the weight of each; weights sum to 1.
-
-    Args:
-        edge: cells along the patch's edge, numbered left to right, then down.
-        disk: diameter, as a share of the patch's edge.
-        whole: cells whose centre lies within the disk count alike, as published; else each by its area in the disk.
-    """
-    points = 1 if whole else FINE
-    place = (np.arange(edge * points) + 0.5) / (edge * points) - 0.5
-    inside = np.hypot(place[:, None], place[None]) <= disk / 2 + 1e-9
-    share = inside.reshape(edge, points, edge, points).mean(axis=(1, 3)).ravel()
-    index = np.flatnonzero(share)
-    return index, (share[index] / share[index].sum()).astype(np.float32)
 
 
 def spot_loss(cells: Tensor, weight: Tensor, target: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ OTHERS = {
     "stnet-cohort": {},
     "triplex-cohorts": {},
     "deepspot-cohorts": {},
+    "xfuse-sections": {},
     "hest-bench": {},
 }
 

@@ -10,7 +10,7 @@ import torch
 from qbench.datasets.views import Views
 from qbench.errors import MethodError
 from qbench.methods import registry
-from qbench.methods.istar.network import FLOOR, SLOPE, IStarNetwork, disk_cells, spot_loss, start_at
+from qbench.methods.istar.network import FLOOR, SLOPE, IStarNetwork, spot_loss, start_at
 from qbench.methods.method import FitContext
 
 from ..support.method_cohorts import sealed
@@ -65,23 +65,6 @@ def test_the_loss_is_of_the_mean_over_the_disk():
     loss = spot_loss(cells, torch.tensor([0.25, 0.75]), torch.tensor([[2.0, 0.25]]))
     # means 2.5 and .75; errors .5 and .5
     assert float(loss) == pytest.approx(0.25)
-
-
-def test_a_disks_cells():
-    index, weight = disk_cells(4, 0.5, whole=True)
-    assert index.tolist() == [5, 6, 9, 10]
-    np.testing.assert_allclose(weight, 0.25)
-    index, _ = disk_cells(14, 100 / 112, whole=True)
-    away = np.hypot(*(np.stack(np.divmod(np.arange(196), 14)) - 6.5)) * 8  # microns from the middle
-    assert index.tolist() == np.flatnonzero(away <= 50).tolist()
-    index, weight = disk_cells(2, 1.0, whole=False)
-    np.testing.assert_allclose(weight, 0.25)
-    index, weight = disk_cells(3, 0.65, whole=False)
-    area = np.pi * 0.325**2
-    np.testing.assert_allclose(weight[index == 4], (1 / 9) / area, rtol=0.01)
-    assert len(index) == 9
-    assert weight.sum() == pytest.approx(1)
-    assert not len(disk_cells(4, 0.1, whole=True)[0])
 
 
 def test_every_copy_learns_and_none_from_another():

@@ -34,6 +34,7 @@ UNSELECTED = (
     f"triplex[epochs=1,{SMALL}]",
     "deepspot[epochs=1]",
     "istar[epochs=1]",
+    "xfuse[epochs=1,components=8,width=8]",
     "bleep[epochs=1]",
     "qca[epochs=1]",
 )

@@ -192,6 +192,22 @@ def test_sgd_step_by_hand():
     assert network.weight.item() == pytest.approx(2.0 - 0.1 * 2 * 2.0)
 
 
+def test_amsgrad_is_asked_for_by_name_and_an_epoch_begins_with_a_word_to_its_optimiser():
+    network, began = nn.Linear(2, 1), []
+    x, context = torch.randn(8, 2), FitContext()
+
+    def begin(epoch: int, optimiser: torch.optim.Optimizer) -> None:
+        kept = optimiser.state.get(network.weight, {})
+        began.append((epoch, type(optimiser), optimiser.param_groups[0]["amsgrad"], "max_exp_avg_sq" in kept))
+        with torch.no_grad():
+            network.weight.fill_(7.0 if epoch == 2 else 1.0)
+
+    p = TrainingParameters(epochs=2, batch_size=8, learning_rate=1e-6, optimiser="amsgrad")
+    run(network, 8, lambda rows: (network(x[rows]).square().mean(), {}), p, context, validate=None, begin=begin)
+    assert began == [(1, torch.optim.Adam, True, False), (2, torch.optim.Adam, True, True)]
+    torch.testing.assert_close(network.weight.detach(), torch.full((1, 2), 7.0), rtol=0, atol=1e-5)
+
+
 def test_a_loss_that_is_not_finite_names_epoch_and_remedy():
     context = FitContext()
     with seeded(context):

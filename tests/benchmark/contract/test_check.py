@@ -258,7 +258,7 @@ def test_shipped_controls_keep_their_promises(name: str) -> None:
         "stnet",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("qca", "histogene", "hist2st", "thitogene", "triplex", "deepspot")
+            for name in ("qca", "histogene", "hist2st", "thitogene", "triplex", "deepspot", "xfuse")
         ),
     ],
 )

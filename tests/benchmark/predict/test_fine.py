@@ -83,6 +83,20 @@ def test_a_map_finer_than_spots(data: Path, model: Path, tmp_path: Path) -> None
     assert table.X.std(axis=0).max() > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("features", ["parts", "pixels"])
+def test_xfuse_gives_a_map_too(features: str, data: Path, tmp_path: Path) -> None:
+    asked = f"xfuse[cells=8,components=8,epochs=2,features={features},width=4]"
+    fit_model(RunSettings(methods=(asked,), dataset=str(data), encoder="rgb"), tmp_path / "model")
+    predict_slide(
+        tmp_path / "model", data.parent / "S1.png", tmp_path / "o.h5ad", resolution="40um", microns_per_pixel=SCALE
+    )
+    table = anndata.read_h5ad(tmp_path / "o.h5ad")
+    assert table.n_obs > 10
+    assert np.isfinite(table.X).all()
+    assert table.X.std(axis=0).max() > 0
+
+
 def test_an_ome_tiff_holds_the_same_map(
     data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,9 +47,7 @@ def test_its_cells_are_tokens_beside_their_colour(network: Hipt):
     assert cells[0, :, :, :CONTEXT].flatten(0, 1).std(dim=0).max() < 1e-5, "one tile has one context"
     assert wide[0, :, :, :CONTEXT].flatten(0, 1).std(dim=0).max() > 1e-4
     assert network.edge(224) == 14
-    assert network.middle(14).tolist() == [90, 91, 104, 105]
     assert network.edge(600) == 32
-    assert network.middle(3).tolist() == [4]
 
 
 def test_the_box_is_a_mean_and_places_are_interpolated():

@@ -1,0 +1,1 @@
+"""XFuse (Bergenstråhle et al. 2022): one latent state behind the image and the counts."""

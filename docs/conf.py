@@ -9,8 +9,8 @@ release = version = __version__
 
 root_doc = "docs/index"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-include_patterns = ["docs/**.md", "*.md", "leaderboard/LEADERBOARD.md"]
-exclude_patterns = ["**/results/**"]
+include_patterns = ["docs/**.md", "*.md", "leaderboard/LEADERBOARD.md", "results/*.md"]
+exclude_patterns = ["leaderboard/results/**"]
 suppress_warnings = ["myst.header"]  # a card's page begins with what its command prints
 
 myst_enable_extensions = ["colon_fence"]

@@ -28,6 +28,7 @@ MODULES = (
     "predict",
     "convert",
     "score",
+    "submit",
     "cache",
     "bench",
     "doctor",

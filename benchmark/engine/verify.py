@@ -8,7 +8,7 @@ stored. An edited number therefore contradicts something wherever it was edited.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from .store import hash_folder
 # Another machine sums in another order; more than this is another number.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
 Progress = Callable[[str, int, int], None]
+PREDICTIONS = "predictions.h5ad"
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,21 @@ def verify(runs: Path, progress: Progress | None = None) -> Verification:
     return Verification(len(paths) - failed, failed, tuple(problems))
 
 
-def check_cell(folder: Path, record: Record, memory: Memory | None = None) -> list[str]:
+def check_cell(folder: Path, record: Record, memory: Memory | None = None, left_out: Collection[str] = ()) -> list[str]:
     """Every contradiction in one cell's folder, and what in it is missing or cannot be read, a sentence each.
 
-    `memory` is what downstream figures of cells of one fold share.
+    Args:
+        folder: of the cell.
+        record: the cell's.
+        memory: what downstream figures of cells of one fold share.
+        left_out: files that were left out on purpose; without its predictions a cell's scores are not computed again.
     """
-    found = check_record(record) + damage(folder, record)
+    found = check_record(record) + damage(folder, record, left_out)
     if record.status == "failed":
         return found
     try:
+        if PREDICTIONS in left_out and not (folder / PREDICTIONS).exists():
+            return found + _check_hash(read_columns(folder), record)
         found += _check_results(folder, record)
         return found + check_downstream(folder, record, memory or Memory())
     except QbenchError as error:
@@ -112,13 +119,17 @@ def _check_results(folder: Path, record: Record) -> list[str]:
         found.append("the predictions are not those that the record was made of (sha256 differs)")
     if record.protocol.target == "counts":
         found += _check_export(folder, stored)
-    if hash_scores(columns) != record.hashes.scores:
-        found.append("scores.parquet is not the one that the record was made of (sha256 differs)")
+    found += _check_hash(columns, record)
     if record.identity.get("scores") == SCORE_VERSION:
         found += _check_scores(result, columns, record)
     if (folder / "model").is_dir() and hash_folder(folder / "model") != record.hashes.model:
         found.append("the saved model is not the one that the record was made of (sha256 differs)")
     return found
+
+
+def _check_hash(columns: dict[str, NDArray[Any]], record: Record) -> list[str]:
+    same = hash_scores(columns) == record.hashes.scores
+    return [] if same else ["scores.parquet is not the one that the record was made of (sha256 differs)"]
 
 
 def check_record(record: Record) -> list[str]:

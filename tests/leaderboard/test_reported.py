@@ -39,6 +39,8 @@ OTHERS = {
     "triplex-cohorts": {},
     "deepspot-cohorts": {},
     "xfuse-sections": {},
+    "thitogene-sections": {},
+    "istar-sections": {},
     "hest-bench": {},
 }
 

@@ -96,13 +96,15 @@ def run(methods: str | Sequence[str], dataset: Where = "demo", *, quiet: bool = 
     from .engine.plan import make_plan
     from .engine.reporter import make_reporter
     from .engine.run import execute
+    from .engine.tasks import runs_of
 
     for name in settings:
         if name not in RunSettings.model_fields:
             raise unknown("option of run", name, RunSettings.model_fields)
     given = {"methods": methods if isinstance(methods, str) else list(methods), "dataset": str(dataset), **settings}
     options = read_settings(given)
-    records = execute(make_plan(options), make_reporter(quiet, verbose=False))
+    plans = [make_plan(each) for each in runs_of(options)]
+    records = [record for plan in plans for record in execute(plan, make_reporter(quiet, verbose=False))]
     tables = summarise_beside(records, lambda: (record for _, record in find_records(options.out)))
     return pd.read_csv(io.StringIO(tables_csv(tables)))
 

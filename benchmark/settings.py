@@ -65,7 +65,10 @@ class RunSettings(BaseModel):
         "As --data-dir, of the dataset of --test-on.",
         (*DATA, "reproduce"),
     )
-    protocol: str = setting(DEFAULT_PROTOCOL, "patient, section, histogene32, spared, or FILE.yaml", SPLITS)
+    tasks: tuple[str, ...] = setting((), "Tasks of HEST-bench, each a folder of that name in --data-dir.", ("run",))
+    protocol: str = setting(
+        DEFAULT_PROTOCOL, "patient, section, hest-bench (with --tasks), histogene32, spared, or FILE.yaml", SPLITS
+    )
     allow_leaky: bool = setting(
         False, "Run a protocol in which one patient stands on both sides; it gets its own table.", SPLITS
     )
@@ -117,7 +120,7 @@ class RunSettings(BaseModel):
         (*TRAINING, "predict", "check", "reproduce", "list", "info"),
     )
 
-    @field_validator("methods", "sections", "seeds", "encoders", "encoder_weights", "plugin", mode="before")
+    @field_validator("methods", "tasks", "sections", "seeds", "encoders", "encoder_weights", "plugin", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         """Lists may be written as one string with commas, outside brackets, or as a sequence of such strings."""

@@ -14,6 +14,8 @@ from .fetch_archives import fetch_archives
 from .fetched import Fetched, FetchRecord, held
 from .sources import SECTION, Archive, FileSource, PublicFile
 
+HUB = "https://huggingface.co"
+
 
 def wanted_sections(source: FileSource, sections: Sequence[str], dataset: str) -> tuple[str, ...]:
     """The sections to fetch: those named, else all that the card knows; none where the files belong to all.
@@ -97,4 +99,10 @@ def _filled(source: FileSource, sections: Sequence[str]) -> tuple[list[PublicFil
 
 
 def _in_url(url: str, section: str) -> str:
-    return url.replace(SECTION, quote(section))
+    return _from_hub(url.replace(SECTION, quote(section)))
+
+
+def _from_hub(url: str) -> str:
+    """An address on the Hugging Face hub at the mirror that HF_ENDPOINT names, as its own client takes it."""
+    mirror = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/")
+    return mirror + url.removeprefix(HUB) if mirror and url.startswith(f"{HUB}/") else url

@@ -195,6 +195,8 @@ def _listed_folds(protocol: Protocol, sections: Sequence[str], owner: Mapping[st
             continue
         if validation:
             folds.append(_fold(group.name, rest, validation, test, f"listed: {', '.join(group.validation or ())}"))
+        elif protocol.held_out == "splits":
+            folds.append(_fold(group.name, rest, (), test, "none, as in the benchmark"))
         else:
             folds.append(_last_section(group.name, rest, test))
     if not folds:

@@ -28,6 +28,22 @@ def check_gene_names(dataset: Dataset, sections: Iterable[str], cache: ArrayCach
         )
 
 
+def check_given_genes(dataset: Dataset, sections: Iterable[str], genes: Iterable[str], source: str) -> None:
+    """Stop at a section that lacks genes which a benchmark scores; `source` is the file that lists them.
+
+    Raises:
+        DataError: names the section and the genes.
+    """
+    wanted = tuple(genes)
+    for name in sections:
+        known = set(dataset.load(name).genes)
+        if lost := [gene for gene in wanted if gene not in known]:
+            raise DataError(
+                f"Section {name}: expected the {len(wanted)} genes of {source} among its own, found {len(lost)} of them missing "
+                f"({_listed(lost)}); give the files of one task."
+            )
+
+
 def missing_genes(dataset: Dataset, sections: Iterable[str], genes: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """By section those of the genes, in their order, that its file does not have and that read 0 there.
 

@@ -150,13 +150,17 @@ def one_patient_notes(overlaps: Iterable[Overlap], patients: Mapping[str, str]) 
     ]
 
 
-def check_panel(fold: Fold, panel: GenePanel, contents: Mapping[str, str]) -> None:
+def check_panel(
+    fold: Fold, panel: GenePanel, contents: Mapping[str, str], given: tuple[str, ...] | None = None
+) -> None:
     """Stop at a gene panel that other spots than the fold's training spots chose; `contents`: section -> hash of its data.
+
+    `given` are the genes of a protocol that fixes them, which no spot of the fold may change.
 
     Raises:
         IntegrityError: it is of another source.
     """
-    if panel.source != training_source(fold, contents):
+    if panel.genes != given if given is not None else panel.source != training_source(fold, contents):
         raise IntegrityError(
             f"Fold {fold.name} leaks: its gene panel was not chosen on its training spots alone; "
             "let qbench choose it (remove the cached panel with 'qbench cache gc')."

@@ -121,3 +121,11 @@ def choose_panel(
         missing=tuple(gene for gene in listed if gene not in known),
         source=source,
     )
+
+
+def given_panel(genes: tuple[str, ...], markers: Mapping[str, tuple[str, ...]]) -> GenePanel:
+    """The panel of a benchmark that fixes its genes, at most 50: all of them are ranked, HVG and HEG at once."""
+    known = set(genes)
+    present = {group: tuple(gene for gene in listed if gene in known) for group, listed in markers.items()}
+    missing = dict.fromkeys(gene for listed in markers.values() for gene in listed if gene not in known)
+    return GenePanel(genes, len(genes), genes, genes, present, tuple(missing), source="given")

@@ -25,6 +25,7 @@ from .hashing import canonical_hash
 from .target import TargetName
 
 SHIPPED = files("qbench.configs") / "protocols"
+HeldOutUnit = Literal["patient", "section", "groups", "spots", "splits"]  # "splits": those of the dataset's benchmark
 VALIDATION_VERSION = 1  # of the rule in `folds`; raised when the same sections would be validated on others
 VALIDATION_SHARE = 0.2  # of the only training section's spots, those with the largest x on its fitted array
 TRANSFER = "transfer"  # the protocol of --test-on
@@ -48,13 +49,28 @@ class HeldOut(BaseModel):
         return self
 
 
+class Given(BaseModel):
+    """What a benchmark that others made fixes on its own samples.
+
+    Attributes:
+        folds: its splits, by the patients whom each tests; the others train, nobody validates.
+        genes: those that it scores, chosen on all samples.
+        genes_from: the file that lists them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    folds: tuple[HeldOut, ...]
+    genes: tuple[str, ...]
+    genes_from: str
+
+
 class ProtocolFile(BaseModel):
     """A protocol as written in YAML, before it meets a dataset."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     title: str
-    held_out: Literal["patient", "section", "groups", "spots"]
+    held_out: HeldOutUnit
     unit: Literal["patient", "section", "spot"]  # what the ids in `folds` name, and what must not stand on two sides
     dataset: str | None = None  # a protocol that lists ids belongs to one dataset
     sections: tuple[str, ...] | None = None
@@ -69,6 +85,14 @@ class ProtocolFile(BaseModel):
     def _spots(self) -> ProtocolFile:
         if (self.held_out == "spots") != (self.unit == "spot") or (self.unit == "spot" and self.folds is not None):
             raise ValueError("Expected unit: spot with held_out: spots, and no folds beside it; every section is one.")
+        return self
+
+    @model_validator(mode="after")
+    def _splits(self) -> ProtocolFile:
+        if self.held_out == "splits" and (self.unit != "patient" or self.folds is not None):
+            raise ValueError(
+                "Expected unit: patient with held_out: splits, and no folds beside it; its dataset has them."
+            )
         return self
 
     @model_validator(mode="after")
@@ -107,6 +131,7 @@ class Protocol(BaseModel):
         patients: section -> patient.
         data: hash of the parsed contents of all sections.
         rules: see `rules`.
+        genes: of a benchmark that fixes them, which no fold chooses; None, and then no part of what is hashed, elsewhere.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -115,7 +140,7 @@ class Protocol(BaseModel):
     dataset: str
     test_dataset: str | None = None
     sections: tuple[str, ...]
-    held_out: Literal["patient", "section", "groups", "spots"]
+    held_out: HeldOutUnit
     unit: Literal["patient", "section", "spot"]
     folds: tuple[HeldOut, ...] | None = None
     target: TargetName = "counts"
@@ -123,11 +148,13 @@ class Protocol(BaseModel):
     patients: dict[str, str] = Field(default_factory=dict)
     data: str = ""
     rules: dict[str, Any] = Field(default_factory=dict)
+    genes: tuple[str, ...] | None = None
 
     @model_serializer(mode="wrap")
     def _without_none(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A protocol on one dataset says nothing of another, as before there were any on two."""
-        return {name: value for name, value in dump(self).items() if (name, value) != ("test_dataset", None)}
+        """A protocol on one dataset says nothing of another, nor one that chooses its genes of given ones, as before either."""
+        unset = {("test_dataset", None), ("genes", None)}
+        return {name: value for name, value in dump(self).items() if value is not None or (name, value) not in unset}
 
     @property
     def hash(self) -> str:

@@ -19,6 +19,8 @@ from ..yaml_files import read_model
 from .cache import ArrayCache
 from .card_parts import SamePatients, SectionEntry
 from .present import sections_present
+from .protocol import Given
+from .readers.registry import READERS
 from .section import Section
 from .sources import Source
 
@@ -30,23 +32,6 @@ DATASETS = Registry(
     {p.name.removesuffix(".yaml"): p.name for p in sorted(_FOLDER.iterdir(), key=str) if p.name.endswith(".yaml")},
 )
 names = DATASETS.names
-# A reader is called with (card, data_dir, cache) and returns a `Dataset`.
-READERS = Registry(
-    "reader",
-    "qbench.readers",
-    {
-        "h5ad": "qbench.datasets.readers.h5ad:open_h5ad",
-        "hest": "qbench.datasets.readers.hest:open_hest",
-        "spatialdata": "qbench.datasets.readers.stores:open_stores",
-        "tables": "qbench.datasets.readers.tables:open_tables",
-        "visium": "qbench.datasets.readers.visium:open_visium",
-        "her2st": "qbench.datasets.her2st:open_her2st",
-        "stnet": "qbench.datasets.public.stnet:open_stnet",
-        "cscc": "qbench.datasets.public.cscc:open_cscc",
-        "demo": "qbench.datasets.demo:open_demo",
-        "demo-shifted": "qbench.datasets.demo:open_shifted",
-    },
-)
 
 
 class DatasetCard(BaseModel):
@@ -151,6 +136,7 @@ class Dataset:
     """An opened dataset: sections sorted by id, loaded one by one; `notes` are findings that a run repeats once.
 
     `versions` are those of the code that reads it: raised when files would give other values. `tested`: of two `joined` ones the second.
+    `given`: what a benchmark's task fixes.
     """
 
     card: DatasetCard
@@ -159,6 +145,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     versions: Mapping[str, int] = field(default_factory=dict)
     tested: Dataset | None = None
+    given: Given | None = None
 
     def info(self, section_id: str) -> SectionInfo:
         """The named section.

@@ -12,6 +12,7 @@ from .ceiling import Ceiling
 from .downstream import Downstream
 from .downstream_columns import in_print
 from .encoder_axis import axis_of, grid
+from .hest import HEST, has_hest
 from .row import RANKED_BY, Row
 from .table import Table
 
@@ -142,6 +143,7 @@ def _main(table: Table) -> tuple[Column, ...]:
         RANK,
         LINE,
         ENCODER,
+        *([spread("HEST", HEST)] if has_hest(table) else []),
         spread("PCC MG", "pcc_mg"),
         spread("PCC HVG", "pcc_hvg"),
         spread("PCC HEG", "pcc_heg"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..names import shown, spreadsheet_cell
 from .columns import LEGEND, Block, blocks
+from .hest import legend_of_hest
 from .table import Table
 
 _SPECIAL = {
@@ -40,7 +41,7 @@ def _table(table: Table, block: Block) -> str:
     def line(cells: Sequence[str]) -> str:
         return "    " + " & ".join(escape(cell) for cell in cells) + r" \\"
 
-    said = [table.title, block.title, table.mixed, table.analysis.sentence, LEGEND]
+    said = [table.title, block.title, table.mixed, table.analysis.sentence, LEGEND + legend_of_hest([table])]
     caption = ". ".join(part for part in said if part)
     return "\n".join(
         [

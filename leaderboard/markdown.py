@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..names import shown, spreadsheet_cell
 from .columns import LEGEND, LINE, METHOD, Block, blocks, number
+from .hest import legend_of_hest
 from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
 from .row import Row
 from .table import Table
@@ -15,7 +16,7 @@ def tables_markdown(tables: Sequence[Table], detail: bool = False) -> str:
     """A section a table: its protocol in the title, the rows, the legend, failures in words."""
     if not tables:
         return "No results yet.\n"
-    return "\n".join(_section(table, detail) for table in tables) + f"\n{LEGEND}\n"
+    return "\n".join(_section(table, detail) for table in tables) + f"\n{LEGEND}{legend_of_hest(tables)}\n"
 
 
 def _section(table: Table, detail: bool) -> str:

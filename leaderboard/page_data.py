@@ -28,6 +28,7 @@ SETS = {
     "depth_adjusted": ("_depth_adjusted", HEADLINE[:4]),
     "pooled": ("_pooled", HEADLINE),
     "test_chosen": ("_test_chosen", ("pcc_hvg", "pcc_heg")),
+    "hest": ("", ("hest",)),
 }
 _MISSING = -32768
 _PROVENANCE = ("cell", "seed", "device", "precision", "threads", "epochs", "selected_epoch", "started")

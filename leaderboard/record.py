@@ -73,7 +73,7 @@ class ProtocolRecord(SparingPart):
     dataset: Name
     test_dataset: Name | None = None  # where another one than `dataset` is tested
     simulated: bool
-    held_out: Literal["patient", "section", "groups", "spots"]
+    held_out: Literal["patient", "section", "groups", "spots", "splits"]
     leaky: bool
     target: Literal["counts", "proportion"]
     images: bool
@@ -145,7 +145,7 @@ class Record(Part):
 
     Records of schema 1 are read all the same, in tables of their own: their protocols' hashes hold neither patients nor data.
     `scores` maps section -> figure -> value (means over genes), `patients` maps test patient -> figure -> value for the
-    pooled figures; a figure is null where no gene defines it. `undefined_*` are numbers of section-gene pairs.
+    pooled figures, `whole` a benchmark's own figures of all test spots; null where no gene defines it. `undefined_*`: numbers of pairs.
     """
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
@@ -170,6 +170,7 @@ class Record(Part):
     n_genes: int = 0
     scores: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     pooled: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    whole: dict[str, float | None] = Field(default_factory=dict)
     export_clipped: int = 0
     epochs: int = 0
     selected_epoch: int | None = None
@@ -220,8 +221,7 @@ def parse_record(text: str, place: str, remedy: str) -> Record:
         found = from_json(text).get("schema")
     except (ValueError, AttributeError):
         found = None
-    # Asked before anything else: a newer record may well validate, with figures that mean something else.
-    if isinstance(found, int) and found > SCHEMA:
+    if isinstance(found, int) and found > SCHEMA:  # asked first: it may well validate and mean something else
         raise ConfigurationError(
             f"{place} was written by a newer qbench (schema {found}, this one reads {SCHEMA}); upgrade qbench to read it."
         )
@@ -229,8 +229,8 @@ def parse_record(text: str, place: str, remedy: str) -> Record:
         return Record.model_validate_json(text)
     except ValidationError as error:
         where, words = fault(error, Record)
-        found = f"{dotted(where)}: {words}"
-        raise ConfigurationError(f"Expected a qbench record in {place}, but {found} {remedy}") from error
+        said = f"Expected a qbench record in {place}, but {dotted(where)}: {words} {remedy}"
+        raise ConfigurationError(said) from error
 
 
 def find_records(runs: Path, damaged: Callable[[str], None] | None = None) -> list[tuple[Path, Record]]:

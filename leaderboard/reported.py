@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..yaml_files import read_model
 from .columns import ABSENT, number
@@ -15,7 +15,14 @@ from .table import Table
 
 _FOLDER = Path(__file__).resolve().parent.parent / "configs" / "reported"
 FIGURES = ("pcc_mg", "pcc_hvg", "pcc_heg", "mse")  # of QCA's tables
-NAMES = {"pcc_mg": "PCC MG", "pcc_hvg": "PCC HVG", "pcc_heg": "PCC HEG", "pcc_all": "PCC all", "mse": "MSE"}
+NAMES = {
+    "hest": "HEST",
+    "pcc_mg": "PCC MG",
+    "pcc_hvg": "PCC HVG",
+    "pcc_heg": "PCC HEG",
+    "pcc_all": "PCC all",
+    "mse": "MSE",
+}
 Value = tuple[float, float | None]
 
 
@@ -24,7 +31,11 @@ class _Part(BaseModel):
 
 
 class ReportedRow(_Part):
-    """A line of a paper's table; each figure is (value, what stands behind ± or None), `method` the label of ours it is."""
+    """A line of a paper's table; each figure is (value, what stands behind ± or None), `method` the label of ours it is.
+
+    Of a benchmark of several tasks, `hest_by_task` holds the figures in the order of the table's `tasks`, `hest_mean` their mean
+    as printed.
+    """
 
     label: str
     method: str
@@ -34,6 +45,9 @@ class ReportedRow(_Part):
     pcc_heg: Value | None = None
     pcc_all: Value | None = None
     mse: Value | None = None
+    hest: Value | None = None
+    hest_by_task: tuple[float, ...] = ()
+    hest_mean: float | None = None
 
 
 class Claim(_Part):
@@ -48,7 +62,8 @@ class Reported(_Part):
     """A table of a paper, with its source and all that is known of its protocol.
 
     `dataset` and `target` are ours by name where they are the same, else words; `beside` names datasets of ours beside
-    whose tables it is shown all the same. `sure` says how the figures came here; `statements` are what is no column.
+    whose tables it is shown all the same. `sure` says how the figures came here; `statements` are what is no column. Of a
+    benchmark, `under` is our protocol of the same name and `tasks` are its datasets here, see `on`.
     """
 
     name: str
@@ -66,6 +81,22 @@ class Reported(_Part):
     beside: tuple[str, ...] = ()
     statements: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    under: str | None = None
+    tasks: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Reported:
+        if any(len(row.hest_by_task) != len(self.tasks) for row in self.rows):
+            raise ValueError(f"Expected a figure for each of the {len(self.tasks)} tasks in every row.")
+        return self
+
+    def on(self, dataset: str) -> Reported:
+        """The same with the figures of one of its tasks, where the dataset is one."""
+        if dataset not in self.tasks:
+            return self
+        at = self.tasks.index(dataset)
+        rows = tuple(row.model_copy(update={"hest": (row.hest_by_task[at], None)}) for row in self.rows)
+        return self.model_copy(update={"dataset": dataset, "rows": rows})
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -128,16 +159,18 @@ def fitting(table: Table, reported: Sequence[Reported]) -> list[Reported]:
     # One with a target of ours belongs to that target's tables alone; a paper's own target stands beside both.
     shown = [
         r
-        for r in reported
+        for r in (each.on(protocol.dataset) for each in reported)
         if protocol.dataset in (r.dataset, *r.beside) and r.target not in {"counts", "proportion"} - {protocol.target}
     ]
     return sorted(shown, key=lambda r: bool(differences(table, r)))
 
 
 def differences(table: Table, reported: Reported) -> list[str]:
-    """What is known to be other than in a measured table: the dataset, the target."""
-    pairs = (("dataset", reported.dataset, table.protocol.dataset), ("target", reported.target, table.protocol.target))
-    return [f"{name}: {theirs}" for name, theirs, ours in pairs if theirs != ours]
+    """What is known to be other than in a measured table: the dataset, the target, the protocol of a benchmark."""
+    ours = table.protocol
+    pairs = [("dataset", reported.dataset, ours.dataset), ("target", reported.target, ours.target)]
+    pairs += [("protocol", reported.under, ours.name)] if reported.under else []
+    return [f"{name}: {theirs}" for name, theirs, own in pairs if theirs != own]
 
 
 def heading(table: Table, reported: Reported) -> str:

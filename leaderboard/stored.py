@@ -37,6 +37,7 @@ class StoredPredictions:
         truth: float32 (n, genes), target space.
         array_xy: (n, 2) pitches.
         pixel_xy: (n, 2) pixels of the full-resolution image, or None.
+        unclamped: as `prediction` before the clamp at 0, where a benchmark's own figure is made of it, or None.
     """
 
     sections: NDArray[np.str_]
@@ -48,6 +49,7 @@ class StoredPredictions:
     truth: NDArray[np.float32]
     array_xy: NDArray[np.float64]
     pixel_xy: NDArray[np.float64] | None
+    unclamped: NDArray[np.float32] | None = None
 
 
 def folders_by_cell(found: Iterable[tuple[Path, Record]]) -> dict[str, Path]:
@@ -99,7 +101,8 @@ def read_predictions(folder: Path, genes: Sequence[str] | None = None) -> Stored
         sections = obs["section"].to_numpy(str)
         _check_sections(folder, "predictions.h5ad", sections)
         shape = (len(obs), len(names))
-        for part in ("X", "layers/truth"):
+        raw = "layers/unclamped"
+        for part in ("X", "layers/truth", *([raw] if raw in file else [])):
             if file[part].shape != shape:
                 raise ValueError(f"{part} is {file[part].shape}, its spots and genes are {shape}")
         if len(file["obsm/array"]) != len(obs):
@@ -120,6 +123,7 @@ def read_predictions(folder: Path, genes: Sequence[str] | None = None) -> Stored
             truth=file["layers/truth"][:][:, columns],
             array_xy=file["obsm/array"][:],
             pixel_xy=file["obsm/spatial"][:] if "spatial" in file["obsm"] else None,
+            unclamped=file[raw][:][:, columns] if raw in file else None,
         )
 
 

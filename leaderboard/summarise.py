@@ -142,7 +142,10 @@ def _row(key: str, records: list[Record], folds: tuple[str, ...]) -> Row:
     cubes = {name: over_sections(values, patients, names, seeds) for name, values in by_section.items()}
     cubes |= {f"{name}_pooled": over_sections(values, None, names, seeds) for name, values in pooled.items()}
     averaged = {name: cube for name, cube in cubes.items() if name not in (*_COUNTS, "sd_ratio")}
-    figures = {name: Figure() if failed else figure_of(cube) for name, cube in averaged.items()}
+    # A benchmark's own figures: each split is one, however many patients it tests.
+    whole = collect(counted, seeds, lambda record: {record.fold.name: record.whole})
+    by_fold = {name: np.stack(list(values.values()), axis=1) for name, values in whole.items()}
+    figures = {name: Figure() if failed else figure_of(cube) for name, cube in (averaged | by_fold).items()}
     first = records[0]
     return Row(
         key=key,

@@ -61,6 +61,8 @@ class Table:
             parts.append("no images")
         if self.only:
             parts.append(f"encoder {', '.join(self.only)} alone")
+        if p.held_out == "splits":
+            parts.append("GENES CHOSEN ON TEST SAMPLES")
         return " · ".join(parts) + (" · LEAKY" if p.leaky else "") + (" · SIMULATED" if p.simulated else "")
 
     @property

@@ -21,6 +21,7 @@ from .columns import (
     ranks,
     within_columns,
 )
+from .hest import HEST, HEST_LEGEND, has_hest
 from .reported import NAMES, Reported, fitting, heading, printed, read_reported, verdicts
 from .row import RANKED_BY, Row
 from .table import Table
@@ -52,6 +53,8 @@ def print_tables(tables: Sequence[Table], console: Console, detail: bool = False
             console.print(Text(f"{table.mixed}.", style="yellow"))
         if table.beside:
             console.print(Text(table.beside))
+        if has_hest(table):
+            console.print(Text(HEST_LEGEND, style="dim"))
         if table.analysis.sentence:
             console.print(Text(table.analysis.sentence, style="yellow"))
         console.print()
@@ -75,6 +78,7 @@ def print_tables(tables: Sequence[Table], console: Console, detail: bool = False
 def _columns(table: Table, width: int) -> tuple[Column, ...]:
     wide = width >= _WIDE
     columns = [RANK, *([LINE, ENCODER] if wide or table.mixed else [METHOD])]
+    columns += [_figure("HEST", HEST, wide)] if has_hest(table) else []
     columns += [_figure(header, name, wide) for header, name in _FIGURES]
     columns += within_columns(table, *(_FIGURES[:2] if wide else _FIGURES[1:2]))
     columns.append(Column("sd ratio", lambda row: number(row.sd_ratio, 2)))

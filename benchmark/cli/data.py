@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import flags
+from .data_fetch import fetch
 
 if TYPE_CHECKING:
     from ...datasets.check import DatasetCheck
@@ -22,7 +23,8 @@ def add(app: typer.Typer) -> None:
     group.command("list", epilog="Example: qbench data list --json")(list_)
     group.command(
         "fetch",
-        epilog="Examples:\n\nqbench data fetch her2st --to her2st\n\nqbench data fetch hest --sections TENX95,TENX99 --to hest",
+        epilog="Examples:\n\nqbench data fetch her2st --to her2st\n\nqbench data fetch hest --sections TENX95,TENX99 --to hest\n\n"
+        "qbench data fetch hest-bench --tasks IDC --to hest-bench",
     )(fetch)
     group.command(
         "verify", epilog="Examples:\n\nqbench data verify her2st --data-dir her2st\n\nqbench data verify mine.yaml"
@@ -71,61 +73,6 @@ def list_(as_json: flags.Json = False) -> None:
     for row in rows:
         table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
     Console(highlight=False).print(table)
-
-
-def fetch(
-    name: Annotated[str, typer.Argument(help="A dataset that names a public source.")],
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--to", "--data-dir", help="Folder to fetch into; else QBENCH_DATA, else one of its name here."),
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option("--source", help="Which of the card's sources; the first by default.")
-    ] = None,
-    sections: Annotated[
-        str | None,
-        typer.Option("--sections", help="Of a dataset fetched by section: those wanted, separated by commas."),
-    ] = None,
-    password: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--password", metavar="NAME=TEXT", help="Password of encrypted archives; else QBENCH_PASSWORD_NAME."
-        ),
-    ] = None,
-    quiet: flags.Quiet = False,
-) -> None:
-    """Fetch a dataset's public files; a cut connection is resumed, a complete folder left alone."""
-    from ...datasets.fetch import fetch as fetch_files
-    from ...datasets.fetched import RECORD
-    from ...datasets.registry import card
-    from ...errors import ConfigurationError
-    from .progress import Bars
-
-    found = card(name)
-    to = data_dir or Path(os.environ.get("QBENCH_DATA") or found.name)
-    if not (to / RECORD).is_file() and _complete(name, to):
-        typer.echo(f"{to} holds all {len(found.expected_spots)} sections of {name} with their images: left alone.")
-        return
-    passwords = {}
-    for text in password or ():
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigurationError(f"Expected --password NAME=TEXT, found '{key}'; the card names the passwords.")
-        passwords[key] = value
-    for key, value in os.environ.items():
-        if key.startswith("QBENCH_PASSWORD_"):
-            passwords.setdefault(key.removeprefix("QBENCH_PASSWORD_").lower(), value)
-    with Bars(quiet, bytes_of_files=True) as bars:
-        done = fetch_files(
-            found, to, source, passwords, bars, [part.strip() for part in (sections or "").split(",") if part.strip()]
-        )
-    if not quiet:
-        for note in done.notes:
-            typer.echo(note)
-        typer.echo(
-            f"{name} from {done.source}: {len(done.new)} files fetched, {len(done.kept)} were there; use it with "
-            f"--data-dir {to}"
-        )
 
 
 def verify(name: Name, data_dir: flags.DataDir = None, as_json: flags.Json = False, quiet: flags.Quiet = False) -> None:
@@ -182,22 +129,6 @@ def add_(
     typer.echo(
         f"{card}: {len(sections)} {'section' if len(sections) == 1 else 'sections'}; use it with --dataset {card}"
     )
-
-
-def _complete(name: str, folder: Path) -> bool:
-    """Whether a folder that was not fetched holds every section and image of a dataset."""
-    from ...datasets.cache import ArrayCache
-    from ...datasets.registry import card, open_dataset
-    from ...errors import DataError
-
-    expected = set(card(name).expected_spots)
-    if not expected or not folder.is_dir():
-        return False
-    try:
-        sections = open_dataset(name, folder, ArrayCache()).sections
-    except DataError:
-        return False  # not a folder of this dataset yet: fetching makes it one
-    return {info.id for info in sections} == expected and all(info.image is not None for info in sections)
 
 
 def _show(found: DatasetCheck, quiet: bool) -> None:

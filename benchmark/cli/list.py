@@ -132,7 +132,7 @@ def _metrics() -> Telling:
 
 
 def _readers() -> Telling:
-    from ...datasets.registry import READERS
+    from ...datasets.readers.registry import READERS
 
     own = {
         "h5ad": "AnnData files that the card lists",

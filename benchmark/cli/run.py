@@ -31,6 +31,8 @@ qbench run --methods mean --dataset her2st --data-dir her2st --no-images
 
 qbench run --methods ridge,mean --downstream --gene-sets breast,hallmarks.gmt
 
+qbench run --protocol hest-bench --tasks IDC,PRAD --data-dir hest-bench --methods pca-ridge --encoder resnet50-layer3
+
 A cell that is done is read, not run again; a killed run goes on where it was."""
 
 
@@ -56,6 +58,7 @@ def run(
     from ..engine.plan import make_plan
     from ..engine.reporter import make_reporter
     from ..engine.run import execute
+    from ..engine.tasks import runs_of
 
     if asked.downstream:
         from ..downstream.domains import check_installed
@@ -63,28 +66,27 @@ def run(
 
         check_installed()  # before anything is fitted
         sets = read_gene_sets(asked.gene_sets)
-    plan = make_plan(settings)
+    plans = [make_plan(options) for options in runs_of(settings)]
     if dry_run:
-        _print_plan(plan, as_json)
+        _print_plans(plans, as_json)
         return
     with naming_damage() as damaged:
-        records = execute(plan, make_reporter(quiet or as_json, verbose), damaged)
+        records = [
+            record for plan in plans for record in execute(plan, make_reporter(quiet or as_json, verbose), damaged)
+        ]
         tables = summarise_beside(records, lambda: (record for _, record in find_records(settings.out, damaged)))
+        folders = {cell: folder for plan in plans for cell, folder in plan.folders.items()}
         if asked.downstream:
             from ...leaderboard.folder import with_downstream
             from ..downstream.folder import labels_of
             from .downstream import make_figures
 
-            found = [(plan.folders[record.cell], record) for record in records if record.cell in plan.folders]
-            make_figures(
-                found,
-                sets,
-                {plan.protocol.test_dataset or plan.protocol.dataset: labels_of(plan.dataset)},
-                quiet or as_json,
-            )
-            tables = with_downstream(tables, plan.folders)
+            found = [(folders[record.cell], record) for record in records if record.cell in folders]
+            labels = {p.protocol.test_dataset or p.protocol.dataset: labels_of(p.dataset) for p in plans}
+            make_figures(found, sets, labels, quiet or as_json)
+            tables = with_downstream(tables, folders)
         if as_json:
-            print(json.dumps(tables_json(with_ceilings(tables, plan.folders)), indent=1))
+            print(json.dumps(tables_json(with_ceilings(tables, folders)), indent=1))
         else:
             from rich.console import Console
 
@@ -115,8 +117,17 @@ def _grid(plan: Plan) -> RichTable:
     return grid
 
 
-def _print_plan(plan: Plan, as_json: bool) -> None:
-    rows = [
+def _print_plans(plans: list[Plan], as_json: bool) -> None:
+    if not as_json:
+        for plan in plans:
+            _print_plan(plan)
+        return
+    found = [{"protocol": plan.protocol.folder, "notes": plan.notes, "cells": _rows(plan)} for plan in plans]
+    print(json.dumps({"schema": 1, **(found[0] if len(found) == 1 else {"plans": found})}, indent=1))
+
+
+def _rows(plan: Plan) -> list[dict[str, object]]:
+    return [
         {
             "method": cell.task.method,
             "encoder": cell.task.encoder,
@@ -128,13 +139,14 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
         }
         for cell in plan.cells
     ]
-    if as_json:
-        print(json.dumps({"schema": 1, "protocol": plan.protocol.folder, "notes": plan.notes, "cells": rows}, indent=1))
-        return
+
+
+def _print_plan(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    rows = _rows(plan)
     console = Console(highlight=False)
     for note in plan.notes:
         console.print(note, markup=False)

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from ...datasets.cache import ArrayCache
@@ -29,7 +30,7 @@ from .inputs import PreparedInputs, prepare
 from .panels import open_panel
 from .pictures import add_pictures
 from .resolve import ResolvedMethod, resolve_method
-from .result import CellResult, SectionResult
+from .result import CellResult, predicted
 from .settle import open_data
 from .store import failure, work_directory, write_cell
 from .task import CellTask
@@ -58,8 +59,8 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
         )
     check_gene_names(dataset, sections, cache)
     check_leaks(dataset, [task.fold], task.protocol.unit == "patient", cache)
-    panel = open_panel(dataset, task.fold, cache)
-    check_panel(task.fold, panel, contents_of(spots))
+    panel = open_panel(dataset, task.fold, cache, task.protocol.genes)
+    check_panel(task.fold, panel, contents_of(spots), task.protocol.genes)
 
     metrics = metrics_of(task.identity)
     resolved = _resolve(task)
@@ -108,6 +109,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
                 "hashes": base.hashes.model_copy(update=result.hashes()),
                 "scores": result.scores,
                 "pooled": result.pooled,
+                "whole": result.whole,
                 "export_clipped": result.clipped,
                 "epochs": len(context.history),
                 "selected_epoch": _selected(context),
@@ -142,13 +144,13 @@ def _fit_and_predict(
     results = []
     for part in task.fold.test:
         sealed = seal(dataset.load(part.section), part, panel.genes, inputs)
-        results.append(SectionResult(sealed, predict(method, sealed)))
-    predicted = time.perf_counter()
+        results.append(predicted(sealed, partial(predict, method, sealed), task.protocol.genes is not None))
+    ended = time.perf_counter()
     gc.collect()
     return CellResult(
         results,
         fit_seconds=fitted - start,
-        predict_seconds=predicted - fitted,
+        predict_seconds=ended - fitted,
         diagnostics=method.diagnostics(),
     )
 
@@ -158,7 +160,8 @@ def record_crash(task: CellTask, failure: Failure) -> Record:
     cache = ArrayCache(task.cache)
     dataset = open_data(task.settings, cache)
     resolved = _resolve(task)
-    base = base_record(task, resolved, dataset, open_panel(dataset, task.fold, cache), datetime.now(UTC))
+    panel = open_panel(dataset, task.fold, cache, task.protocol.genes)
+    base = base_record(task, resolved, dataset, panel, datetime.now(UTC))
     return write_cell(task.folder, base.model_copy(update={"failure": failure}), None, [])
 
 

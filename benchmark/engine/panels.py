@@ -11,20 +11,22 @@ from ...datasets.cache import ArrayCache
 from ...datasets.entry import EntryWriter
 from ...datasets.folds import Fold, training_source
 from ...datasets.hashing import canonical_hash
-from ...datasets.panel import GenePanel, choose_panel
+from ...datasets.panel import GenePanel, choose_panel, given_panel
 from ...datasets.protocol import TRANSFER_VERSION
 from ...datasets.registry import Dataset
 from ...datasets.spot_hashes import section_spots
 
 
-def open_panel(dataset: Dataset, fold: Fold, cache: ArrayCache) -> GenePanel:
-    """The panel of a fold: from the cache, or chosen on the training spots alone.
+def open_panel(dataset: Dataset, fold: Fold, cache: ArrayCache, given: tuple[str, ...] | None = None) -> GenePanel:
+    """The panel of a fold: the given genes of a protocol that fixes them, else chosen on the training spots alone, once.
 
     Where another dataset is tested, of the genes that its sections in the fold have, too; nothing else of them is looked at.
     """
     contents = {part.section: section_spots(dataset, part.section, cache).content for part in fold.train}
     source = training_source(fold, contents)
     markers = {group: tuple(genes) for group, genes in dataset.card.markers.items()}
+    if given is not None:
+        return given_panel(given, markers)
     rule = [panels.PANEL_VERSION, panels.PANEL_SIZE, panels.HEADLINE, [[k, *v] for k, v in markers.items()]]
     within = _genes_of(dataset, fold)
     common = {} if within is None else {"within": [TRANSFER_VERSION, sorted(within)]}

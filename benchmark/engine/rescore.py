@@ -61,7 +61,8 @@ def rescore(stored: StoredPredictions, spots: NDArray[np.str_], n_ranked: int, r
             labels=None,
             store=None,
         )
-        sections.append(SectionResult(sealed, stored.prediction[at]))
+        raw = None if stored.unclamped is None else stored.unclamped[at]
+        sections.append(SectionResult(sealed, stored.prediction[at], unclamped=raw))
     result = CellResult(sections, 0.0, 0.0, {})
     # Metrics of other packages are scored again where they are installed as they were then.
     promised = record.identity.get("metrics", {})

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ...datasets.folds import Fold
-from ...datasets.registry import DATASETS, READERS
+from ...datasets.readers.registry import READERS
+from ...datasets.registry import DATASETS
 from ...errors import ConfigurationError
 from ...leaderboard.record import EncoderRecord
 from ...methods.encoders.registry import ENCODERS, EncoderSpec, Weights, card, resolve

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...datasets.cohort import SealedSection
 from ...datasets.panel import GenePanel
 from ...datasets.target import Counted, TargetName, integer_counts, target_values
-from ..scoring.metrics import chosen_on_test, figures, gene_scores, pooled_figures
+from ..scoring.metrics import chosen_on_test, figures, gene_scores, hest_figure, pooled_figures
 from ..scoring.plugin_metrics import Metric, plugged_scores
 
 
@@ -29,7 +29,8 @@ class Picture:
 class SectionResult:
     """A predicted section: float32 (spots, genes) in target space, clamped at 0, unrounded; its truth comes after.
 
-    `spot_diameter` in image pixels and `picture` are for those who draw it, None where they are not known.
+    `spot_diameter` in image pixels and `picture` are for those who draw it, None where they are not known. `unclamped` is the
+    prediction as the method gave it, kept where a benchmark's own figure is made of it.
     """
 
     section: SealedSection
@@ -38,6 +39,15 @@ class SectionResult:
     library_size: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     spot_diameter: float | None = None
     picture: Picture | None = None
+    unclamped: NDArray[np.float32] | None = None
+
+
+def predicted(sealed: SealedSection, predict: Callable[..., NDArray[np.float32]], unclamped: bool) -> SectionResult:
+    """A section as `predict(clamped=...)` predicts it; with `unclamped` what the clamp at 0 takes away is kept beside."""
+    values = predict(clamped=not unclamped)
+    return (
+        SectionResult(sealed, np.maximum(values, 0), unclamped=values) if unclamped else SectionResult(sealed, values)
+    )
 
 
 @dataclass
@@ -51,6 +61,7 @@ class CellResult:
     table: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
     scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
     pooled: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    whole: dict[str, float | None] = field(default_factory=dict)
     clipped: int = 0
     warnings: list[str] = field(default_factory=list)
     target: TargetName = "counts"
@@ -102,6 +113,10 @@ class CellResult:
             self.pooled[patient] = pooled_figures(values, panel)
             none = np.zeros(len(panel.genes), dtype=bool)
             self._add_rows("patient", None, patient, values, panel, sum(len(r.truth) for r in own), none, none)
+        raw = [result.unclamped for result in self.sections if result.unclamped is not None]
+        if raw and len(raw) == len(self.sections):
+            truths = np.concatenate([result.truth for result in self.sections])
+            self.whole["hest"] = hest_figure(truths, np.concatenate(raw))
 
     def _add_rows(
         self,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from ...datasets.cache import ArrayCache
 from ...datasets.folds import Fold, is_leaky, make_folds
-from ...datasets.gene_names import check_gene_names
+from ...datasets.gene_names import check_gene_names, check_given_genes
 from ...datasets.joined import held_out, joined, training_part
 from ...datasets.leaks import check_leaks, one_patient_notes
-from ...datasets.protocol import TRANSFER, HeldOut, Protocol, ProtocolFile, read_protocol
+from ...datasets.protocol import TRANSFER, Given, HeldOut, Protocol, ProtocolFile, read_protocol
 from ...datasets.registry import Dataset, SectionInfo, open_dataset
 from ...errors import ConfigurationError, IntegrityError, unknown
 from ..settings import DEFAULT_PROTOCOL, RunSettings
@@ -130,7 +130,8 @@ def settle_protocol(options: RunSettings, dataset: Dataset, cache: ArrayCache) -
             f"Protocol '{file.name}' belongs to the dataset {file.dataset}, found {dataset.card.name}; "
             f"use --dataset {file.dataset}, or another protocol."
         )
-    groups = file.folds
+    given = _given(file, options, dataset)
+    groups = file.folds if given is None else given.folds
     if dataset.tested is None:
         infos, notes = choose_sections(dataset, options.sections, not options.no_images, file.sections)
     else:
@@ -153,6 +154,7 @@ def settle_protocol(options: RunSettings, dataset: Dataset, cache: ArrayCache) -
         patients=patients,
         data=data_hash(spots),
         rules=rules_of(dataset),
+        genes=None if given is None else given.genes,
     )
     folds = make_folds(protocol, patients)
     leaky = protocol.unit != "patient" or is_leaky(folds, patients)
@@ -162,5 +164,30 @@ def settle_protocol(options: RunSettings, dataset: Dataset, cache: ArrayCache) -
             "method does on a new patient. Add --allow-leaky to run it, in a table of its own."
         )
     check_gene_names(dataset, protocol.sections, cache)
+    if given is not None:
+        check_given_genes(dataset, protocol.sections, given.genes, given.genes_from)
     notes += one_patient_notes(check_leaks(dataset, folds, protocol.unit == "patient", cache), patients)
     return Settled(protocol, folds, leaky, notes, patients, spots)
+
+
+def _given(file: ProtocolFile, options: RunSettings, dataset: Dataset) -> Given | None:
+    """What the dataset's benchmark fixes, under a protocol that takes it over whole; None under the others."""
+    if file.held_out != "splits":
+        return None
+    if dataset.given is None:
+        raise ConfigurationError(
+            f"Protocol '{file.name}' takes the splits and genes of a benchmark's task, which {dataset.card.name} does not have; "
+            "name tasks with --tasks IDC,PRAD, or use another protocol."
+        )
+    for flag, changed in (
+        (f"--target {options.target}", options.target != "counts"),
+        ("--sections", options.sections),
+        ("--no-images", options.no_images),
+        (f"--stain {options.stain}", options.stain != "none"),
+    ):
+        if changed:
+            raise ConfigurationError(
+                f"Protocol '{file.name}' is log1p raw counts of every sample and its patches, so that its numbers are the benchmark's; "
+                f"leave out {flag}, or use --protocol patient."
+            )
+    return dataset.given

@@ -143,6 +143,9 @@ def _write_predictions(path: Path, result: CellResult) -> None:
     )
     data = anndata.AnnData(X=prediction, obs=obs, var=pd.DataFrame(index=list(sections[0].section.genes)))
     data.layers["truth"] = np.concatenate([r.truth for r in sections])
+    raw = [r.unclamped for r in sections if r.unclamped is not None]
+    if raw and len(raw) == len(sections):
+        data.layers["unclamped"] = np.concatenate(raw)
     packed: dict[str, NDArray[Any]] = {}  # small integers and pictures, which shrink to a fraction
     if result.target == "counts":
         packed["layers/counts"] = integer_counts(prediction)[0]

@@ -117,6 +117,8 @@ def _check_results(folder: Path, record: Record) -> list[str]:
         found.append("the stored truth is no transform of integer counts")
     if result.hashes()["predictions"] != record.hashes.predictions:
         found.append("the predictions are not those that the record was made of (sha256 differs)")
+    if stored.unclamped is not None and not np.array_equal(np.maximum(stored.unclamped, 0), stored.prediction):
+        found.append("the predictions are not the unclamped ones, clamped at 0")
     if record.protocol.target == "counts":
         found += _check_export(folder, stored)
     found += _check_hash(columns, record)
@@ -168,12 +170,13 @@ def _check_scores(result: CellResult, columns: Mapping[str, NDArray[Any]], recor
         there = columns.get(name)
         if there is None or len(there) != len(values) or not _same(values, there):
             found.append(f"scores.parquet: {name} is not what the predictions give")
-    for kind, ours, theirs in (("scores", result.scores, record.scores), ("pooled", result.pooled, record.pooled)):
+    kinds = (("scores", result.scores, record.scores), ("pooled", result.pooled, record.pooled))
+    for kind, ours, theirs in (*kinds, ("whole", {"split": result.whole}, {"split": record.whole})):
         for unit in sorted({*ours, *theirs}):
             a, b = ours.get(unit, {}), theirs.get(unit, {})
             wrong = [name for name in sorted(a.keys() & b.keys()) if not _close(a[name], b[name])]
             found += [f"record.json: {kind} {unit} {name} is {b[name]}, computed again {a[name]}" for name in wrong]
-            if not b:
+            if a and not b:
                 found.append(f"record.json: {kind} of {unit} are missing")
     return found
 

@@ -39,8 +39,8 @@ def export_protocol(options: RunSettings, folder: Path) -> tuple[Protocol, list[
                 rows = part.rows(section.array_xy)
                 spots = section.spots if rows is None else [section.spots[i] for i in rows]
                 write_fold.writerows([*map(spreadsheet_cell, (section.id, spot, fold.name, side))] for spot in spots)
-        panel = open_panel(dataset, fold, cache)
-        check_panel(fold, panel, contents_of(settled.spots))
+        panel = open_panel(dataset, fold, cache, settled.protocol.genes)
+        check_panel(fold, panel, contents_of(settled.spots), settled.protocol.genes)
         lists = [panel.mask(genes) for genes in (panel.hvg, panel.heg, panel.mg)]
         for i, gene in enumerate(panel.genes):
             rank = i if i < panel.n_ranked else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +31,7 @@ from ..engine.inputs import PreparedInputs
 from ..engine.panels import open_panel
 from ..engine.pictures import add_pictures
 from ..engine.plan import PATCH_SIZE, Ground
-from ..engine.result import CellResult, SectionResult
+from ..engine.result import CellResult, predicted
 from ..engine.run import genes_missing
 from ..engine.settle import open_data, settle_protocol
 from ..engine.store import write_cell
@@ -95,7 +96,8 @@ def score_predictions(path: Path, name: str, scale: str, options: RunSettings) -
         notes.append(f"Not part of the protocol, left out: {', '.join(foreign)}.")
     given = _Given(name, scale, plain_sha256(path))
     ground = Ground(options, dataset, settled, "cpu", "fp32", cache)
-    folds = [(fold, open_panel(dataset, fold, cache)) for fold in settled.folds]
+    genes = settled.protocol.genes
+    folds = [(fold, open_panel(dataset, fold, cache, genes)) for fold in settled.folds]
     cells = [(fold, panel, _matrices(found, dataset, fold, panel, scale, path)) for fold, panel in folds]
     below = sum(int((values < 0).sum()) for _, _, parts in cells for values in parts.values())
     if below:
@@ -130,7 +132,7 @@ def _score_fold(
     given: _Given, ground: Ground, fold: Fold, panel: GenePanel, parts: dict[str, NDArray[np.float64]]
 ) -> Record:
     dataset, settled = ground.dataset, ground.settled
-    check_panel(fold, panel, contents_of(settled.spots))
+    check_panel(fold, panel, contents_of(settled.spots), settled.protocol.genes)
     task = _task(given, ground, fold)
     method = MethodRecord(
         name=given.name,
@@ -145,7 +147,14 @@ def _score_fold(
     started = datetime.now(UTC)
     sealed = [seal(dataset.load(part.section), part, panel.genes, PreparedInputs()) for part in fold.test]
     result = CellResult(
-        [SectionResult(s, check_prediction(parts[s.id], s, f"{given.name} on section {s.id}")) for s in sealed],
+        [
+            predicted(
+                s,
+                partial(check_prediction, parts[s.id], s, f"{given.name} on section {s.id}"),
+                settled.protocol.genes is not None,
+            )
+            for s in sealed
+        ],
         fit_seconds=0.0,
         predict_seconds=0.0,
         diagnostics={},
@@ -160,6 +169,7 @@ def _score_fold(
             "hashes": base.hashes.model_copy(update=result.hashes()),
             "scores": result.scores,
             "pooled": result.pooled,
+            "whole": result.whole,
             "export_clipped": result.clipped,
             "warnings": tuple(result.warnings),
         }

@@ -167,3 +167,16 @@ def pooled_figures(scores: Mapping[str, NDArray[Any]], panel: GenePanel) -> dict
             out[f"pcc_{name}{suffix}"] = float(scores[f"pcc{suffix}"][mask].mean()) if mask.any() else None
         out[f"mse{suffix}"] = float(scores[f"mse{suffix}"][panel.ranked].mean()) if panel.n_ranked else None
     return out
+
+
+def hest_figure(truth: NDArray[np.float32], prediction: NDArray[np.float32]) -> float:
+    """HEST-bench's number for a split: Pearson r of each gene over all test spots together, mean over genes (0 where constant).
+
+    Args:
+        truth: float32 (n, genes), log1p counts of all test samples of a split.
+        prediction: float32 (n, genes), neither clamped nor rounded.
+
+    Source: mahmoodlab/HEST afd42c3, src/hest/bench/trainer.py; there a constant makes the mean NaN.
+    """
+    y, x = truth.astype(np.float64), prediction.astype(np.float64)
+    return float(pearson(y, x, is_constant(y) | is_constant(x)).mean())

@@ -57,6 +57,10 @@ def run_sweep(
     else:
         points = space.grid(base) if sweep.search == "grid" else space.samples(sweep.samples or SAMPLES, seed, base)
     plan = make_plan(options.model_copy(update={"methods": (base.label,), "encoders": ()}))
+    if not all(fold.validation for fold in plan.ground.settled.folds):
+        raise ConfigurationError(
+            f"A sweep chooses on validation, which protocol '{plan.protocol.name}' does not have; use --protocol patient."
+        )
     own = plan.methods[0]
     resolved = [plan.ground.resolve(point(base, settings).label) for settings in points]
     identity = sweep_identity(base, space, resolved, sweep, plan)

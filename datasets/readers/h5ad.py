@@ -48,8 +48,8 @@ def open_h5ad(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Da
     return open_listed(card, data_dir, cache, reader)
 
 
-def read_h5ad(entry: SectionEntry, path: Path) -> Section:
-    """A section from an AnnData file.
+def read_h5ad(entry: SectionEntry, path: Path, everywhere: bool = False) -> Section:
+    """A section from an AnnData file; `everywhere` keeps the spots that it says lie outside the tissue.
 
     Raises:
         DataError: normalised values where counts are due, no coordinates, genes that appear twice, an unknown layer or
@@ -59,7 +59,7 @@ def read_h5ad(entry: SectionEntry, path: Path) -> Section:
     with open_anndata(path) as file:
         obs = read_part(file, "obs")
         mine = _rows(obs, file, entry, path)
-        kept, spots_notes = under_tissue(obs, mine, where)
+        kept, spots_notes = (mine, ()) if everywhere else under_tissue(obs, mine, where)
         if not len(kept):
             found = f"found none of {len(mine)}" if len(mine) else "it holds no spot"
             raise DataError(f"{where}: expected spots under tissue in {path}, {found}; is it the right file?")

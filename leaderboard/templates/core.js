@@ -1,13 +1,14 @@
 "use strict";
 // Helpers: elements are made with text nodes only, so no name of a gene, method or file can become markup.
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const NAMES = { pcc_mg: "PCC MG", pcc_hvg: "PCC HVG", pcc_heg: "PCC HEG", pcc_all: "PCC all", mse: "MSE" };
+const NAMES = { pcc_mg: "PCC MG", pcc_hvg: "PCC HVG", pcc_heg: "PCC HEG", pcc_all: "PCC all", mse: "MSE", hest: "HEST" };
 const SETS = {
   headline: "Headline",
   unrounded: "Unrounded",
   depth_adjusted: "Depth-adjusted",
   pooled: "Spots of a patient pooled",
   test_chosen: "Genes chosen on test",
+  hest: "HEST-bench's own",
   cost: "Size and cost",
 };
 const ABSENT = "–";

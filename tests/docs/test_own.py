@@ -1,4 +1,4 @@
-"""The commands and the Python of docs/own-data, own-method, predict and protocols, run as they stand there."""
+"""The commands and the Python of docs/hest-bench, own-data, own-method, predict and protocols, run as they stand there."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from qbench.datasets.registry import DatasetCard
 from ..benchmark.predict.test_slide import write_image_of
 from ..methods.test_convert import genes_file, histogene_checkpoint
 from ..support.datasets_sections import counts, grid, write_h5ad
+from ..support.hest_task import write_task
 from ..support.places import ROOT
 from ..support.slide_images import stained
 
 DOCS = ROOT / "docs"
-MINE = ("own-data", "own-method", "predict", "protocols", "transfer")
+MINE = ("hest-bench", "own-data", "own-method", "predict", "protocols", "transfer")
 QBENCH = shutil.which("qbench", path=str(Path(sys.executable).parent)) or "qbench"
 
 
@@ -59,6 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(here / "slide.tif", stained(900, 800), tile=(256, 256), photometric="rgb", **scale)
     histogene_checkpoint(here)  # last.ckpt
     genes_file(here, 9)
+    write_task(here / "hest-bench" / "IDC", spots=12)
     qbench(here, "qbench data add sections --name mine --patients patients.csv")
     qbench(here, "qbench data add others --name theirs --patients others.csv")
     return here
@@ -90,6 +92,7 @@ def test_commands_run_as_they_stand(folder: Path, page: str) -> None:
             path.write_text(path.read_text().replace("  image:", "  microns_per_pixel: 0.5\n  image:"))
         qbench(folder, command)
     made = {
+        "hest-bench": ["runs"],
         "own-data": ["mine.yaml", "runs"],
         "own-method": ["splits/folds.csv", "runs"],
         "predict": [

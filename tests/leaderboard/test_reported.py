@@ -6,7 +6,8 @@ import pytest
 from qbench.errors import ConfigurationError
 from qbench.leaderboard.page_data import table_data
 from qbench.leaderboard.render import render
-from qbench.leaderboard.reported import FIGURES, NAMES, fitting, read_reported, verdicts
+from qbench.leaderboard.reported import _FOLDER as FOLDER
+from qbench.leaderboard.reported import FIGURES, NAMES, fitting, heading, read_reported, verdicts
 from qbench.leaderboard.summarise import summarise
 from qbench.leaderboard.terminal import print_tables
 from rich.console import Console
@@ -43,6 +44,7 @@ OTHERS = {
     "istar-sections": {},
     "hest-bench": {},
 }
+TASKS = "hest-bench-tasks"  # beside its own datasets alone
 
 
 def named(name):
@@ -51,7 +53,7 @@ def named(name):
 
 def test_the_shipped_tables_name_their_source_protocol_and_how_sure_they_are():
     reported = read_reported()
-    assert {r.name for r in reported} == {*OTHERS, "qca-table1", "qca-table2", "qca-table3"}
+    assert {r.name for r in reported} == {*OTHERS, TASKS, "qca-table1", "qca-table2", "qca-table3"}
     for each in reported:
         assert each.url.startswith("https://")
         assert all((each.source, each.dataset, each.target, each.protocol, each.genes, each.metric, each.sure))
@@ -81,9 +83,7 @@ def test_other_protocols_stand_below_with_what_is_other_and_never_among_the_rows
     parts = text.split("### ")
     headings = [part.splitlines()[0] for part in parts if part.startswith("Reported")]
     assert headings[0] == "Reported, not measured: QCA, Table 1: against earlier methods"
-    assert [h.startswith("Reported, other protocol: ") for h in headings] == [False] * 3 + [True] * (
-        len(read_reported()) - 3
-    )
+    assert [h.startswith("Reported, other protocol: ") for h in headings] == [False] * 3 + [True] * len(OTHERS)
     [bleep] = [part for part in parts if part.startswith("Reported, other protocol: BLEEP")]
     assert "(dataset: human liver, Visium (GSE240429); target: counts per median total" in bleep
     assert "| BLEEP | – | 0.217 ± 0.002 | 0.173 ± 0.011 | 0.175 ± 0.016 |" in bleep
@@ -99,7 +99,7 @@ def test_other_protocols_stand_below_with_what_is_other_and_never_among_the_rows
     assert "0.217 ± 0.002" in shown
     assert [row.method for row in table.rows] == ["stnet", "qca"]
     data = table_data(table, {}, read_reported())["reported"]
-    assert [r["other"] for r in data] == [False] * 3 + [True] * (len(read_reported()) - 3)
+    assert [r["other"] for r in data] == [False] * 3 + [True] * len(OTHERS)
     assert data[3]["figures"] == ["pcc_mg", "pcc_hvg", "pcc_heg"]
 
 
@@ -140,7 +140,7 @@ def test_verdicts_count_patients_and_never_say_reproduced():
 
 def test_they_stand_only_beside_the_same_dataset_and_target_without_a_leak():
     reported = read_reported()
-    every = len(reported)  # QCA's three are of counts, the others of other targets
+    every = len(reported) - 1  # QCA's three are of counts, the others of other targets
     for changes, n in (
         ({}, every),
         ({"target": "proportion"}, every - 3),
@@ -149,6 +149,34 @@ def test_they_stand_only_beside_the_same_dataset_and_target_without_a_leak():
     ):
         [table] = summarise(simple("qca", {"A": 0.1}, of=protocol(**changes), patient_in_training=True))
         assert len(fitting(table, reported)) == n
+
+
+def test_a_benchmark_s_table_stands_beside_each_of_its_tasks_with_that_task_s_figures():
+    each = named(TASKS)
+    assert len(each.rows) == 26
+    for row in each.rows:  # the means were printed too: what was copied is what was printed
+        assert sum(row.hest_by_task) / len(each.tasks) == pytest.approx(row.hest_mean, abs=1e-4)
+    by_task = {}
+    for task in each.tasks:
+        [table] = summarise(
+            simple("pca-ridge", {"A": 0.1}, of=protocol(name="hest-bench", dataset=task, held_out="splits"))
+        )
+        [shown] = fitting(table, read_reported())
+        assert heading(table, shown) == "Reported, not measured: HEST-bench: PCA and ridge below 26 encoders"
+        assert shown.figures == ("hest",)
+        by_task[task] = {row.label: row.hest[0] for row in shown.rows}
+    assert by_task["hest-bench-IDC"]["UNI2-h"] == 0.5898
+    assert by_task["hest-bench-LYMPH_IDC"]["ResNet-50 layer3"] == 0.2305
+    assert max(by_task["hest-bench-SKCM"], key=by_task["hest-bench-SKCM"].get) == "GenBio-PathFM"
+    [ours] = summarise(simple("pca-ridge", {"A": 0.1}, of=protocol(dataset="hest-bench-IDC")))
+    assert heading(ours, fitting(ours, read_reported())[0]).endswith("(protocol: hest-bench)")
+
+
+def test_a_row_that_lacks_a_task_is_refused(tmp_path):
+    text = next(path for path in FOLDER.glob("*.yaml") if path.stem == "hest_bench_tasks").read_text()
+    (tmp_path / "x.yaml").write_text(text.replace(".5779, .2774]", ".5779]"))
+    with pytest.raises(ConfigurationError, match="a figure for each of the 9 tasks"):
+        read_reported(tmp_path)
 
 
 def test_a_broken_file_is_named(tmp_path):

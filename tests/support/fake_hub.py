@@ -63,7 +63,7 @@ def hub() -> Iterator[Hub]:
                 return self._json(b'{"name": "somebody", "type": "user"}') if token else self._refuse(401)
             if self.path.count("/resolve/") != 1:
                 return self._refuse(404)
-            owner, name, _, revision, file = self.path.lstrip("/").split("/", 4)
+            owner, name, _, revision, file = self.path.lstrip("/").removeprefix("datasets/").split("/", 4)
             content = state.files.get(f"{owner}/{name}/{file}")
             if not any(known.startswith(f"{owner}/{name}/") for known in state.files):
                 return self._refuse(404, "RepoNotFound")

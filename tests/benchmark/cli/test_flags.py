@@ -22,7 +22,11 @@ from ...support.tiny_her2st import make
 SETTINGS = [(model, name) for model in (RunSettings, SweepSettings, ReadingsSettings) for name in model.model_fields]
 TAKING = ("run", "sweep", "ablate", "score", "protocol export", "fit")
 # Settings of a run that a command gives itself, or in its stead takes another one of its own.
-WITHOUT = {"run": set(), "sweep": {"methods", "encoders", "workers"}, "ablate": {"methods", "encoders"}}
+WITHOUT = {
+    "run": set(),
+    "sweep": {"methods", "tasks", "encoders", "workers"},
+    "ablate": {"methods", "tasks", "encoders"},
+}
 
 
 def commands_below(group: Any, start: str = "") -> dict[str, Any]:

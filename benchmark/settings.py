@@ -110,7 +110,7 @@ class RunSettings(BaseModel):
     out: Path = setting(
         Path("runs"),
         "The runs folder",
-        (*CELLS, "score", "list", "leaderboard", "compare", "figures", "downstream", "verify"),
+        (*CELLS, "score", "list", "leaderboard", "compare", "figures", "downstream", "verify", "submit"),
     )
     keep_models: bool = setting(True, "Whether cells keep their fitted model.", CELLS)
     retry_failed: bool = setting(False, "Run cells again that failed before.", CELLS)

@@ -31,5 +31,5 @@ def test_a_missing_openvino_fails_in_ci(monkeypatch):
 
 
 def test_the_extra_that_ci_installs_brings_openvino():
-    found = [text for text in requires("qbench") or [] if text.startswith("openvino")]
+    found = [text for text in requires("qbench-spatial") or [] if text.startswith("openvino")]
     assert any("extra == 'test'" in text.replace('"', "'") for text in found)

@@ -122,7 +122,8 @@ def test_aliases_are_no_fault(tmp_path: Path) -> None:
         (
             "a protocol",
             "{name: p, title: P, held_out: patients, unit: patient}",
-            "but held_out: expected patient, section, groups or spots, found 'patients'. Did you mean 'patient'? See docs/protocols.md.",
+            "but held_out: expected patient, section, groups, spots or splits, found 'patients'. "
+            "Did you mean 'patient'? See docs/protocols.md.",
         ),
         (
             "a protocol",

@@ -130,7 +130,7 @@ def test_verify_tells_what_is_wrong_and_exits_as_a_run_would(tmp_path: Path) -> 
 
 
 def test_fetch_leaves_a_complete_folder_alone(tmp_path: Path, her2st_dir: Path) -> None:
-    from qbench.benchmark.cli.data import _complete
+    from qbench.benchmark.cli.data_fetch import _complete
 
     assert not _complete("her2st", her2st_dir)  # its images are not all there
     assert not _complete("her2st", tmp_path)

@@ -54,7 +54,7 @@ TRAINED = (  # so fast, on spots so noisy, that neither the last epoch nor the o
     "stnet[epochs=60,learning_rate=0.1,patience=0]",
     "histogene[epochs=30,learning_rate=0.01,patience=0]",
     "thitogene[epochs=30,learning_rate=0.01,patience=0]",
-    "hist2st[epochs=30,learning_rate=0.01,patience=0,graph_layers=2]",
+    "hist2st[epochs=40,learning_rate=0.03,patience=0,graph_layers=2]",
     "bleep[epochs=30,learning_rate=0.01,patience=0]",
     "qca[epochs=30,learning_rate=0.01,patience=0]",
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,18 @@ def fit_treatment(stain: StainName, patches: Callable[[], NDArray[np.uint8]], wh
 
 def grey(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The luma of RGB uint8 (..., 3), in all three channels."""
-    luma = np.rint(patch @ _GREY).astype(np.uint8)
-    return np.repeat(luma[..., None], 3, axis=-1)
+    luma = np.rint(_product(patch, _GREY[:, None])).astype(np.uint8)
+    return np.repeat(luma, 3, axis=-1)
+
+
+def _product(values: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
+    """Channels (..., c) by a matrix (c, k), without BLAS.
+
+    This runs in a thread beside others, and OpenBLAS waits for ever for its own threads where the process forks meanwhile, as
+    OpenVINO does for its telemetry.
+    """
+    product: NDArray[Any] = np.einsum("...c,ck->...k", values, matrix)
+    return product
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ class Stains:
     def normalise(self, patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """RGB uint8 (..., 3) as if it were stained like the reference."""
         unmix = np.linalg.pinv(self.vectors) * (STRENGTH / self.strength)
-        density = _DENSITY[patch] @ (unmix @ VECTORS).astype(np.float32)
+        density = _product(_DENSITY[patch], (unmix @ VECTORS).astype(np.float32))
         normal: NDArray[np.uint8] = np.rint(np.clip(LIGHT * np.exp(-density), 0, 255)).astype(np.uint8)
         return normal
 
@@ -97,16 +107,17 @@ def fit_macenko(pixels: NDArray[np.uint8], where: str) -> Stains:
         raise DataError(
             f"Section {where}: expected at least {LEAST} pixels of tissue to fit its stains on, found {len(tissue)}; {advice}"
         )
-    values, axes = np.linalg.eigh(np.cov(tissue, rowvar=False))
+    centred = tissue - tissue.mean(axis=0)
+    values, axes = np.linalg.eigh(np.einsum("ni,nj->ij", centred, centred) / (len(tissue) - 1))
     if values[-2] <= 1e-6 * values[-1]:
         raise DataError(f"Section {where}: expected two stains, found the pixels of one colour; {advice}")
     plane = axes[:, [-1, -2]]
     plane *= np.where(plane.sum(axis=0) < 0, -1, 1)  # so that no angle lies where arctan2 wraps round
-    x, y = (tissue @ plane).T
+    x, y = _product(tissue, plane).T
     low, high = np.percentile(np.arctan2(y, x), [PERCENTILE, 100 - PERCENTILE])
     ends = np.array([[np.cos(angle), np.sin(angle)] for angle in (low, high)]) @ plane.T
     vectors = ends if ends[0, 0] > ends[1, 0] else ends[::-1]  # haematoxylin absorbs more red than eosin
-    concentration = tissue @ np.linalg.pinv(vectors)
+    concentration = _product(tissue, np.linalg.pinv(vectors))
     strength = np.percentile(concentration, 100 - PERCENTILE, axis=0)
     if not (strength > 0).all():
         raise DataError(f"Section {where}: expected two stains, found the pixels of one colour; {advice}")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +114,25 @@ def test_a_section_is_treated_by_its_own_stains_and_its_plain_patches_stay(tmp_p
     np.testing.assert_array_equal(open_treated(one, 64, None, "grey", cache)[0], grey(plain))
     assert sampled(3).tolist() == [0, 1, 2]
     assert len(set(sampled(1000).tolist())) == 64
+
+
+def test_no_blas_runs_beside_a_fork() -> None:
+    """Patches are treated in a thread; a fork elsewhere must not find it inside BLAS, which would never return."""
+    pixels = stained(concentrations(), PLANTED)
+    stop, forks = threading.Event(), []
+
+    def treat() -> None:
+        while not stop.is_set():
+            grey(fit_macenko(pixels, "S1").normalise(pixels))
+
+    worker = threading.Thread(target=treat, daemon=True)
+    worker.start()
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        forks.append(os.waitpid(child, 0)[1])
+    stop.set()
+    worker.join(timeout=60)
+    assert not worker.is_alive()
+    assert set(forks) == {0}

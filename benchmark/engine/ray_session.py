@@ -82,7 +82,7 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
         "object_store_memory": OBJECT_STORE,
     }
     wanted: dict[str, Any] = local if address is None else {"address": address}
-    with tempfile.TemporaryDirectory(prefix="qbench-") as empty:
+    with tempfile.TemporaryDirectory(prefix="qbench-") as empty:  # as long as the session: workers start in it
         try:
             # Ray puts the folder that it is started in on the workers' path, where it could shadow packages.
             with contextlib.chdir(empty), _own_signals(), _reached_by(here_alone=address is None):
@@ -91,15 +91,15 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
             raise ConfigurationError(
                 f"Ray could not be started here: {_last_line(str(error))}; see docs/cluster.md, or run without --workers."
             ) from error
-    try:
-        node: Any = ray._private.worker.global_worker.node
-        with ending_with_ray(node.session_name, node.raylet_socket_name):
-            found = ray.cluster_resources()
-            _current["session"] = RaySession(address, found.get("CPU", 0.0), found.get("GPU", 0.0))
-            yield _current["session"]
-    finally:
-        _current.clear()
-        ray.shutdown()
+        try:
+            node: Any = ray._private.worker.global_worker.node
+            with ending_with_ray(node.session_name, node.raylet_socket_name):
+                found = ray.cluster_resources()
+                _current["session"] = RaySession(address, found.get("CPU", 0.0), found.get("GPU", 0.0))
+                yield _current["session"]
+        finally:
+            _current.clear()
+            ray.shutdown()
 
 
 @contextlib.contextmanager

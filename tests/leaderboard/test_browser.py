@@ -185,7 +185,8 @@ def test_a_row_opens_with_the_keyboard_and_tells_where_it_comes_from(page):
 def test_other_papers_figures_stand_in_a_card_of_their_own(page):
     card = page.get_by_label("Reported, not measured")
     heads = card.locator("summary").all_inner_texts()
-    others = len(list((ROOT / "configs" / "reported").glob("*.yaml"))) - 3  # QCA's three come first
+    # QCA's three come first; HEST-bench's tasks stand beside their own tables.
+    others = len(list((ROOT / "configs" / "reported").glob("*.yaml"))) - 3 - 1
     assert [h.lower().endswith("other protocol") for h in heads] == [False] * 3 + [True] * others
     bleep = card.locator("details", has_text="BLEEP, Table 1")
     bleep.locator("summary").click()

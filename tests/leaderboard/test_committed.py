@@ -40,7 +40,7 @@ def test_committed_records_do_not_contradict_themselves():
 # A record with every part there is: an encoder, patches, a codebook's method, several sections.
 [EXAMPLE] = RECORDS.glob("demo-patient-counts-*/A.jsonl")
 LINES = EXAMPLE.read_text(encoding="utf-8").splitlines()
-[RAW] = [record for line in LINES if (record := json.loads(line))["method"]["label"] == "qca"]
+RAW = next(record for line in LINES if (record := json.loads(line))["method"]["label"] == "qca")
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

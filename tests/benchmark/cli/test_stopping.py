@@ -34,7 +34,7 @@ def test_a_signal_is_one_line_and_leaves_no_process(tmp_path: Path, number: sign
         began = time.monotonic()
         _, told = process.communicate(timeout=60)
     assert "Traceback" not in told
-    assert time.monotonic() - began < 8  # seconds, on a busy machine
+    assert time.monotonic() - began < 20  # seconds, on a busy machine; a second or two on an idle one
     if process.returncode > 0:
         assert process.returncode == 128 + number
         assert told.strip().splitlines()[-1].startswith("Stopped")

@@ -111,7 +111,7 @@ def options_of(
         test_data_dir=test_data_dir,
         target=record.protocol.target,
         profile=record.method.profile,
-        encoder=encoder.name if encoder is not None and encoder.frozen and network else DEFAULT,
+        encoder=encoder.name if encoder is not None and encoder.frozen else DEFAULT,
         encoder_weights=encoder_weights,
         microns_per_pixel=record.patches.microns_per_pixel if record.patches else None,
         stain=record.patches.stain if record.patches else "none",

@@ -88,3 +88,9 @@ def test_what_cannot_be_run_again_is_one_sentence(cell: Path, data: Path, tmp_pa
     other = make(tmp_path / "other", ("A1", "C1"))
     with pytest.raises(ConfigurationError, match=r"B1.*--data-dir"):
         again(cell, other)
+
+
+def test_features_that_need_no_network_are_those_of_the_record(data: Path, tmp_path: Path) -> None:
+    options = RunSettings(methods=("ridge",), dataset="her2st", data_dir=data, encoder="rgb", out=tmp_path)
+    execute(make_plan(options), Quiet(Console(stderr=True)))
+    assert again(min(tmp_path.glob("*/*/record.json")).parent, data).equal

@@ -34,7 +34,8 @@ def _processes(marks: Mapping[str, str]) -> list[psutil.Process]:
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # of other users, or gone meanwhile
             mark = marks.get(process.name())
-            if mark is not None and any(mark in word for word in process.cmdline()):
+            # The whole word: another node here has the socket "raylet.1" beside our "raylet".
+            if mark is not None and any(word.rpartition("=")[2] == mark for word in process.cmdline()):
                 found.append(process)
     return found
 

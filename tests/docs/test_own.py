@@ -85,7 +85,7 @@ def test_commands_run_as_they_stand(folder: Path, page: str) -> None:
     found = [command for command in commands(page) if not is_real(command)]
     assert found
     for command in found:
-        if command.startswith("qbench score"):
+        if command.startswith("qbench score predictions"):
             _write_predictions(folder)
         if command.startswith("qbench fit"):  # the cards of these tests know no scale until it is stated
             path = folder / "mine.yaml"

@@ -20,9 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from ...datasets import protocol as protocols
 from ...datasets import registry as datasets
-from ...errors import ConfigurationError, QbenchError, reading
+from ...errors import ConfigurationError, QbenchError
 from ...files import regular_bytes
 from ...leaderboard.record import Record, read_record
+from ...text_files import read_text
 from ...yaml_files import dotted, fault
 from ..engine.verify import PREDICTIONS, Problem, Verification, check_cell
 
@@ -89,8 +90,7 @@ def read_bundle(folder: Path) -> Bundle:
         raise ConfigurationError(
             f"Expected a bundle with its {CONTENTS} in {folder}, found none; make one with: qbench submit."
         )
-    with reading("the contents of a bundle", path, "pack it again with: qbench submit"):
-        content = regular_bytes(path)
+    content = read_text(path, "the contents of a bundle", "pack it again with: qbench submit")
     try:
         return Bundle.model_validate_json(content)
     except ValidationError as error:
@@ -131,7 +131,7 @@ def check_bundle(folder: Path) -> list[Problem]:
             cell = PurePosixPath(name).parent.as_posix()
             try:
                 record = read_record(folder / name)
-                messages = _unknown(record) + check_cell(folder / cell, record, left_out=LEFT_OUT)
+                messages = unfit(record) + check_cell(folder / cell, record, left_out=LEFT_OUT)
             except QbenchError as error:
                 messages = [str(error)]
             found += [Problem(cell, message) for message in messages]
@@ -144,7 +144,7 @@ def verify_bundle(folder: Path) -> Verification:
     return Verification(cells, 0, tuple(check_bundle(folder)))
 
 
-def _unknown(record: Record) -> list[str]:
+def unfit(record: Record) -> list[str]:
     """A sentence where a record is no result, or of a dataset or a protocol that only its sender knows."""
     found = []
     if record.status != "done":

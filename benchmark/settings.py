@@ -67,7 +67,9 @@ class RunSettings(BaseModel):
     )
     tasks: tuple[str, ...] = setting((), "Tasks of HEST-bench, each a folder of that name in --data-dir.", ("run",))
     protocol: str = setting(
-        DEFAULT_PROTOCOL, "patient, section, hest-bench (with --tasks), histogene32, spared, or FILE.yaml", SPLITS
+        DEFAULT_PROTOCOL,
+        "patient, section, spots-held-out, hest-bench (with --tasks), histogene32, spared, or FILE.yaml",
+        SPLITS,
     )
     allow_leaky: bool = setting(
         False, "Run a protocol in which one patient stands on both sides; it gets its own table.", SPLITS

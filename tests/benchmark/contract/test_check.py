@@ -258,7 +258,18 @@ def test_shipped_controls_keep_their_promises(name: str) -> None:
         "stnet",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("qca", "histogene", "hist2st", "thitogene", "triplex", "deepspot", "xfuse")
+            for name in (
+                "qca",
+                "histogene",
+                "hist2st",
+                "thitogene",
+                "triplex",
+                "deepspot",
+                "istar",
+                "xfuse",
+                "mlp",
+                "pca-ridge",
+            )
         ),
     ],
 )

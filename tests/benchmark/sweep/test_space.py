@@ -9,7 +9,9 @@ import yaml
 from qbench.benchmark.sweep.readings import read_multiverse
 from qbench.benchmark.sweep.space import Axis, point, read_space
 from qbench.errors import ConfigurationError
+from qbench.methods import registry
 from qbench.methods.registry import parse
+from qbench.methods.training import TrainingParameters
 
 
 def write(folder: Path, **parameters: object) -> Path:
@@ -64,6 +66,24 @@ def test_the_default_space_of_qca_names_what_the_contract_asks_for():
     assert len((set(space.parameters) & readings) - {"fsq_levels"}) in (2, 3)
     assert 0 in (space.parameters["beta"].choice or ())
     assert len(space.parameters["fsq_levels"].choice or ()) > 2
+
+
+TRAINED = [
+    name
+    for name in registry.names()
+    if registry.origin(name) == "qbench" and isinstance(registry.spec(name).parameters, TrainingParameters)
+]
+
+
+@pytest.mark.parametrize("profile", ["fast", "paper"])
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_trained_method_comes_with_a_space_around_what_it_does_by_default(name: str, profile: str):
+    base = registry.spec(name, profile=profile)
+    points = read_space(base, None).samples(5, 0, base)
+    assert len(points) == 5
+    if profile == "fast":
+        own = base.parameters.model_dump(mode="json")
+        assert points[0] == {parameter: own[parameter] for parameter in points[0]}
 
 
 def test_samples_are_the_same_for_a_seed_differ_from_each_other_and_start_with_the_default(tmp_path):

@@ -4,7 +4,9 @@ An example::
 
     import qbench
 
-    table = qbench.run(["qca", "ridge"], seeds=[0, 1])              # pandas.DataFrame, a line a row of the leaderboard
+    results = qbench.run(["qca", "ridge"], seeds=[0, 1])            # pandas.DataFrame, a line a row of the leaderboard
+    results.by_gene()                                               # the scores behind it, a line a section and gene
+    qbench.plot.board(results)                                      # matplotlib's axes
     section = qbench.load_section("her2st", "C4", data_dir="her2st")  # .to_anndata() for scanpy
     method = qbench.load_method("runs/.../model")
     slide = qbench.predict("model", "slide.svs", grid="200um")       # AnnData
@@ -15,7 +17,6 @@ An example::
 from __future__ import annotations
 
 import inspect
-import io
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +30,8 @@ from .settings import RunSettings, words
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from pandas import DataFrame
+
+    from ..leaderboard.frames import Results
 
 Where = str | Path
 
@@ -52,7 +54,7 @@ def load_section(dataset: Where, section: str, data_dir: Where | None = None) ->
     return open_dataset(str(dataset), None if data_dir is None else Path(data_dir), ArrayCache()).load(section)
 
 
-def _takes_settings(function: Callable[..., DataFrame]) -> Callable[..., DataFrame]:
+def _takes_settings(function: Callable[..., Results]) -> Callable[..., Results]:
     """Give `run` the settings of `qbench run` as arguments, with their defaults and words."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     names = list(RunSettings.model_fields)
@@ -65,15 +67,17 @@ def _takes_settings(function: Callable[..., DataFrame]) -> Callable[..., DataFra
         for name, field in RunSettings.model_fields.items()
         if name not in ("methods", "dataset")
     ]
-    quiet = inspect.Parameter("quiet", keyword, default=True, annotation="bool")
-    function.__signature__ = inspect.Signature([*first, *rest, quiet], return_annotation="DataFrame")  # type: ignore[attr-defined]
+    quiet = inspect.Parameter("quiet", keyword, default=None, annotation="bool | None")
+    function.__signature__ = inspect.Signature([*first, *rest, quiet], return_annotation="Results")  # type: ignore[attr-defined]
     told = "\n".join(f"        {name}: {words(name)}" for name in names)
     function.__doc__ = str(function.__doc__).replace("        SETTINGS", told)
     return function
 
 
 @_takes_settings  # which writes the arguments into the docstring
-def run(methods: str | Sequence[str], dataset: Where = "demo", *, quiet: bool = True, **settings: Any) -> DataFrame:  # noqa: D417
+def run(  # noqa: D417
+    methods: str | Sequence[str], dataset: Where = "demo", *, quiet: bool | None = None, **settings: Any
+) -> Results:
     """Run methods under a protocol and return the leaderboard: a line a row, `pcc_hvg` and the like as columns.
 
     Spreads stand in columns of their own (`pcc_hvg_sd_patients`, `pcc_hvg_sd_seeds`); `rank` is empty for oracles and
@@ -81,18 +85,20 @@ def run(methods: str | Sequence[str], dataset: Where = "demo", *, quiet: bool = 
 
     Args:
         SETTINGS
-        quiet: Say only what goes wrong.
+        quiet: Say only what goes wrong; by default so but in a notebook, which shows bars.
+
+    Returns:
+        A DataFrame that a notebook shows as the command line prints it; see `qbench.leaderboard.frames.Results`.
 
     Raises:
         ConfigurationError: an unknown name or option.
         IntegrityError: a leak.
         DataError: files missing or damaged.
     """
-    import pandas as pd
-
-    from ..leaderboard.export import tables_csv
+    from ..leaderboard.frames import Results
     from ..leaderboard.record import find_records
     from ..leaderboard.transfer import summarise_beside
+    from .engine.notebook import Notebook, in_notebook
     from .engine.plan import make_plan
     from .engine.reporter import make_reporter
     from .engine.run import execute
@@ -104,9 +110,31 @@ def run(methods: str | Sequence[str], dataset: Where = "demo", *, quiet: bool = 
     given = {"methods": methods if isinstance(methods, str) else list(methods), "dataset": str(dataset), **settings}
     options = read_settings(given)
     plans = [make_plan(each) for each in runs_of(options)]
-    records = [record for plan in plans for record in execute(plan, make_reporter(quiet, verbose=False))]
+    shown = in_notebook() and not quiet
+    records = [
+        record
+        for plan in plans
+        for record in execute(plan, Notebook() if shown else make_reporter(quiet is not False, verbose=False))
+    ]
     tables = summarise_beside(records, lambda: (record for _, record in find_records(options.out)))
-    return pd.read_csv(io.StringIO(tables_csv(tables)))
+    return Results(tables, {cell: folder for plan in plans for cell, folder in plan.folders.items()})
+
+
+def read_runs(runs: Where = "runs", encoders: Sequence[str] = ()) -> Results:
+    """What a runs folder holds, as `run` returns it; nothing is run.
+
+    Args:
+        runs: the folder that `qbench run --out` wrote.
+        encoders: leave out what stands on another encoder; what reads none stays.
+
+    Raises:
+        ConfigurationError: no such folder, no records in it, or an encoder that none of them stands on.
+        IntegrityError: a damaged record.
+    """
+    from ..leaderboard.folder import read_tables
+    from ..leaderboard.frames import Results
+
+    return Results(*read_tables(Path(runs), encoders=encoders))
 
 
 def load_method(directory: Where) -> Method:

@@ -28,7 +28,7 @@ def figures(
     out: flags.Out = None,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Draw genes on the tissue, distributions, PCC by gene, entropy, codebook and ablations, from stored predictions."""
+    """Draw the board, genes on the tissue, distributions, PCC by gene, entropy, codebook and ablations, from stored cells."""
     from ...leaderboard.figures.draw import GENES, draw_figures
     from ...leaderboard.folder import read_tables
     from ...leaderboard.genes import check_genes, fold_panels

@@ -12,7 +12,8 @@ from ...files import write_text
 from ...leaderboard.columns import number
 from ...leaderboard.export import tables_json
 from ...leaderboard.figures.canvas import save
-from ...leaderboard.figures.readings import Cell, draw_readings
+from ...leaderboard.figures.readings import draw_readings
+from ...leaderboard.figures.squares import Square
 from ...leaderboard.markdown import tables_markdown
 from ..engine.store import unwritable
 from .ablation import note
@@ -77,7 +78,7 @@ def counts(measured: Measured) -> list[ClaimCount]:
     return out
 
 
-def claim_cells(measured: Measured) -> list[list[Cell]]:
+def claim_cells(measured: Measured) -> list[list[Square]]:
     """A row a claim, a column a combination: the share of the patients that agree, and the mean gap as its text."""
     rows = []
     for place, count in enumerate(counts(measured)):
@@ -87,19 +88,19 @@ def claim_cells(measured: Measured) -> list[list[Cell]]:
             share = verdict.agree / verdict.patients if verdict.gap is not None else None
             shown = "–" if verdict.gap is None else f"{verdict.gap:+.3f}"
             cells.append(
-                Cell(f"{count.table.rpartition('-')[2]}: {count.text}", _column(held.role, held.judged), share, shown)
+                Square(f"{count.table.rpartition('-')[2]}: {count.text}", _column(held.role, held.judged), share, shown)
             )
         rows.append(cells)
     return rows
 
 
-def effect_cells(measured: Measured) -> list[list[Cell]]:
+def effect_cells(measured: Measured) -> list[list[Square]]:
     """A row a point, a cell a reading: the median excess of the combinations that have it."""
-    rows: dict[str, list[Cell]] = {}
+    rows: dict[str, list[Square]] = {}
     for effect in measured.effects:
         value = "–" if effect.median is None else f"{effect.median:+.4f}"
         shown = f"{effect.reading}{'*' if effect.own else ''}\n{value} (n={effect.n})"
-        rows.setdefault(effect.point, []).append(Cell(effect.point, effect.reading, effect.median, shown))
+        rows.setdefault(effect.point, []).append(Square(effect.point, effect.reading, effect.median, shown))
     return list(rows.values())
 
 

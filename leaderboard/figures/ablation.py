@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..columns import number
 from ..row import HEADLINE, Row
 from ..table import Table
 from .canvas import colour, new_figure, style
+from .rows import NAMES, draw_dots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_NAMES = {"pcc_mg": "PCC MG", "pcc_hvg": "PCC HVG", "pcc_heg": "PCC HEG", "pcc_all": "PCC all", "mse": "MSE"}
-
 
 def ablations(table: Table) -> dict[str, Figure]:
     """Method -> a panel a figure: a line of dots a setting, patients pale; methods with two complete rows or more."""
-    return {f"ablation-{name}": _dots(name, rows) for name, rows in _families(table).items()}
+    return {f"ablation-{name}": _dots(name, table, rows) for name, rows in _families(table).items()}
 
 
 def sweeps(table: Table) -> dict[str, Figure]:
@@ -53,25 +51,13 @@ def _points(rows: Sequence[Row], parameter: str) -> list[tuple[float, Row]]:
     return sorted(points.items())
 
 
-def _dots(name: str, rows: Sequence[Row]) -> Figure:
+def _dots(name: str, table: Table, rows: Sequence[Row]) -> Figure:
     figures = [figure for figure in HEADLINE if any(row.figure(figure).mean is not None for row in rows)]
     with style():
         drawn = new_figure(2.1 * len(figures) + 1.6, 0.34 * len(rows) + 1.1)
         grid: Any = drawn.subplots(1, len(figures), sharey=True, squeeze=False)[0]
         for axes, figure in zip(grid, figures, strict=True):
-            for i, row in enumerate(rows):
-                values = list(row.by_patient.get(figure, {}).values())
-                axes.scatter(values, [i] * len(values), s=12, color="#999999", alpha=0.6, linewidths=0)
-                mean = row.figure(figure).mean
-                if mean is not None:
-                    axes.scatter([mean], [i], s=42, color=colour(0), zorder=3)
-                    axes.annotate(
-                        number(mean), (mean, i), (0, 6), textcoords="offset points", ha="center", fontsize=7.5
-                    )
-            axes.set_title(_NAMES[figure])
-            axes.grid(axis="y", color="#eeeeee")
-        grid[0].set_yticks(range(len(rows)), [row.title for row in rows])
-        grid[0].set_ylim(len(rows) - 0.4, -0.6)
+            draw_dots(axes, table, rows, figure, named=False)
         drawn.suptitle(f"{name}: mean over patients (blue), patients (grey)", fontsize=9.5)
     return drawn
 
@@ -87,7 +73,7 @@ def _line(name: str, parameter: str, points: Sequence[tuple[float, Row]]) -> Fig
                 line = [row.by_patient.get(figure, {}).get(patient, np.nan) for _, row in points]
                 axes.plot(values, line, color="#bbbbbb", lw=0.9)
             axes.plot(values, [row.figure(figure).mean for _, row in points], "o-", color=colour(0), lw=1.8, ms=4.5)
-            axes.set(title=_NAMES[figure], xlabel=parameter)
+            axes.set(title=NAMES[figure], xlabel=parameter)
             if (values > 0).all() and values.max() / values.min() >= 30:
                 axes.set_xscale("log")
         drawn.suptitle(f"{name}: mean over patients (blue), patients (grey)", fontsize=9.5)

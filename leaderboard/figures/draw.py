@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...names import path_part
-from ..row import Row
+from ..row import RANKED_BY, Row
 from ..table import Table
 from .ablation import ablations, sweeps
 from .canvas import save
@@ -17,6 +17,7 @@ from .codebook import features_and_codes
 from .distributions import of_gene
 from .entropy import by_weight
 from .per_gene import per_gene
+from .rows import board, by_encoder, patients
 from .tissue import on_tissue
 
 if TYPE_CHECKING:
@@ -69,6 +70,9 @@ def _figures(
         yield f"tissue-{section}-own", on_tissue(table, rows, section, genes, folders, "own")
     for gene in genes:
         yield f"distribution-{gene}", of_gene(table, rows, gene, folders)
+    yield "board", board(table, table.rows, RANKED_BY)
+    yield "by-patient", patients(table, table.rows, RANKED_BY)
+    yield "by-encoder", by_encoder(table, table.rows, RANKED_BY)
     yield "pcc-by-gene", per_gene(table, rows, folders)
     yield "entropy-by-weight", by_weight(table, rows, folders)
     for row in table.rows:

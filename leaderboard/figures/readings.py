@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .canvas import MAP, new_figure, style
+from .squares import Square, draw_squares
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A square: its row and column, its value (None = not measured) and what is written in it."""
-
-    row: str
-    column: str
-    value: float | None
-    shown: str
-
-
-def draw_readings(effects: Sequence[Sequence[Cell]], claims: Sequence[Sequence[Cell]], title: str) -> Figure:
+def draw_readings(effects: Sequence[Sequence[Square]], claims: Sequence[Sequence[Square]], title: str) -> Figure:
     """Left a row a point with a square a reading, darker the farther above the best; right a row a claim of the paper.
 
     Args:
@@ -43,37 +33,13 @@ def draw_readings(effects: Sequence[Sequence[Cell]], claims: Sequence[Sequence[C
         known = [cell.value for row in effects for cell in row if cell.value is not None]
         # One reading that diverges would leave one colour for the rest.
         top = max(float(np.quantile(known, 0.9)) if known else 0.0, 1e-9)
-        _squares(drawn, grid[0], effects, (0.0, top), f"{MAP}_r", "median validation figure above the best")
+        draw_squares(grid[0], effects, "median validation figure above the best", (0.0, top), f"{MAP}_r", size=6)
+        grid[0].tick_params(axis="y", labelsize=7)
         grid[0].set_xticks([])
         grid[0].set_title("readings (* default)")
         if claims:
-            _squares(drawn, grid[1], claims, (0.0, 1.0), "RdBu", "share of patients that agree")
+            draw_squares(grid[1], claims, "share of patients that agree", (0.0, 1.0), "RdBu", size=6)
+            grid[1].tick_params(axis="y", labelsize=7)
             grid[1].set_xticks(range(columns), [cell.column for cell in claims[0]], rotation=40, ha="right")
             grid[1].set_title("the paper's claims on test sides (mean gap)")
     return drawn
-
-
-def _squares(
-    drawn: Figure, axes: Any, rows: Sequence[Sequence[Cell]], limits: tuple[float, float], colours: str, label: str
-) -> None:
-    values = np.full((len(rows), max(len(row) for row in rows)), np.nan)
-    for i, row in enumerate(rows):
-        for j, cell in enumerate(row):
-            values[i, j] = np.nan if cell.value is None else cell.value
-    image = axes.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
-    for i, row in enumerate(rows):
-        for j, cell in enumerate(row):
-            axes.text(j, i, cell.shown, ha="center", va="center", fontsize=6, color=_ink(image, cell.value))
-    axes.set_yticks(range(len(rows)), [row[0].row for row in rows], fontsize=7)
-    axes.tick_params(length=0)
-    for side in axes.spines.values():
-        side.set_visible(False)
-    drawn.colorbar(image, ax=axes, label=label, shrink=0.6, pad=0.02)
-
-
-def _ink(image: Any, value: float | None) -> str:
-    """Black on light squares, white on dark ones."""
-    if value is None:
-        return "black"
-    red, green, blue, _ = image.cmap(image.norm(value))
-    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"

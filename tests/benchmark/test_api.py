@@ -39,7 +39,7 @@ def test_importing_qbench_is_light() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
     assert out.startswith("[] ")
-    assert "['load_method', 'load_section', 'predict', 'run']" in out
+    assert "['load_method', 'load_section', 'plot', 'predict', 'read_runs', 'run']" in out
     with pytest.raises(AttributeError, match="no attribute 'fly'"):
         qbench.fly  # noqa: B018
 
@@ -62,6 +62,8 @@ def test_a_run_as_a_table(card: Path, tmp_path: Path) -> None:
     assert mean["pcc_all"] == 0
     assert mean["mse"] > 0
     assert np.isfinite(mean["mse_sd_patients"])
+    assert qbench.read_runs(tmp_path / "runs").equals(table)
+    assert set(table.by_gene().groupby("section").size()) == {2 * len(table.by_gene()["gene"].unique())}
     folder = next((tmp_path / "runs").glob("*/coordinates-P0-*/model"))
     assert qbench.load_method(folder).genes
     with pytest.raises(ConfigurationError, match=r"no option of run named 'max_epoch'. Did you mean 'max_epochs'"):
@@ -70,7 +72,7 @@ def test_a_run_as_a_table(card: Path, tmp_path: Path) -> None:
 
 def test_the_signature_of_run_is_that_of_the_settings() -> None:
     parameters = dict(inspect.signature(qbench.run).parameters)
-    assert parameters.pop("quiet").default is True
+    assert parameters.pop("quiet").default is None
     assert list(parameters) == list(RunSettings.model_fields)
     for name, parameter in parameters.items():
         default = inspect.Parameter.empty if name == "methods" else RunSettings.model_fields[name].default

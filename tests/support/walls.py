@@ -18,6 +18,8 @@ ROOT = {
     "hdf5_check": set(),  # run in a process of its own, before a file is opened
     "hdf5_files": {"errors", "files"},  # data, predictions and models alike
 }
+# At the root beside `__init__`, which may import them: what users import; nothing else does.
+FACES: Mapping[str, set[str]] = {"plot": {"leaderboard", "errors"}}
 TOOLS = {"noxfile"}  # a developer's tool wants it at the root; no part of the package
 # What another room may be imported for; None is all of it. The root's modules are open to every room.
 MAY_IMPORT: Mapping[str, Mapping[str, set[str] | None]] = {
@@ -62,7 +64,7 @@ def faults(root: Path) -> list[str]:
     said += [
         f"{name}.py stands at the root, which is for {', '.join(ROOT)}: give it to a room"
         for name in modules
-        if name and "." not in name and name not in {*ROOT, *TOOLS, *ROOMS}
+        if name and "." not in name and name not in {*ROOT, *FACES, *TOOLS, *ROOMS}
     ]
     said += [f"a circle: {' -> '.join(circle)}" for circle in circles(graph)]
     for name, path in modules.items():
@@ -102,9 +104,15 @@ def _breach(name: str, target: str) -> str:
     if room in TOOLS or room == other:
         return _between_floors(name, target) if room == "benchmark" else ""
     if not name:  # the package's face
-        return "" if target in ("version", "benchmark.api") else f"qbench's __init__ imports {target}"
+        return "" if target in ("version", "benchmark.api", *FACES) else f"qbench's __init__ imports {target}"
     if not target:
         return f"{name} imports qbench's __init__, which imports it: take the version from version.py"
+    if other in FACES:
+        return f"{name} imports {target}, which is the users' face of the package"
+    if room in FACES:
+        return (
+            "" if other in FACES[room] else f"{name} imports {target}: it knows {', '.join(sorted(FACES[room]))} only"
+        )
     if room in ROOMS:
         if other not in ROOMS:
             return ""

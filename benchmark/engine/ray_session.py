@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigurationError
-from .ray_watch import ending_with_ray
+from .ray_watch import all_ending_with_us, ending_with_ray
 
 REACH_SECONDS = 5.0  # for a TCP connection
 JOIN_SECONDS = 30.0  # for a cluster to let us in; Ray itself would try for two minutes, then end the process
@@ -82,7 +82,10 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
         "object_store_memory": OBJECT_STORE,
     }
     wanted: dict[str, Any] = local if address is None else {"address": address}
-    with tempfile.TemporaryDirectory(prefix="qbench-") as empty:  # as long as the session: workers start in it
+    with contextlib.ExitStack() as held:
+        # As long as the session: workers start in it.
+        empty = held.enter_context(tempfile.TemporaryDirectory(prefix="qbench-", ignore_cleanup_errors=True))
+        guard = held.enter_context(all_ending_with_us(Path(empty))) if address is None else None
         try:
             # Ray puts the folder that it is started in on the workers' path, where it could shadow packages.
             with contextlib.chdir(empty), _own_signals(), _reached_by(here_alone=address is None):
@@ -93,7 +96,7 @@ def ray_session(address: str | None, cpus: int | None = None) -> Iterator[RaySes
             ) from error
         try:
             node: Any = ray._private.worker.global_worker.node
-            with ending_with_ray(node.session_name, node.raylet_socket_name):
+            with ending_with_ray(node.session_name, node.raylet_socket_name, guard):
                 found = ray.cluster_resources()
                 _current["session"] = RaySession(address, found.get("CPU", 0.0), found.get("GPU", 0.0))
                 yield _current["session"]

@@ -162,10 +162,11 @@ def _check_inside(section: Section, pixel_xy: NDArray[np.float64], image: Image)
 
 
 def _padded(image: Image, x: int, y: int, window: int) -> NDArray[np.uint8]:
-    width, height = image.size
-    left, top, right, bottom = max(x, 0), max(y, 0), min(x + window, width), min(y + window, height)
-    inside = image.read(left, top, right - left, bottom - top)
-    return np.pad(inside, ((top - y, y + window - bottom), (left - x, x + window - right), (0, 0)), mode="edge")
+    # The pixel of the image that is nearest to each of the window's, which may lie wholly outside (a part of a patch).
+    columns, rows = (np.arange(at, at + window).clip(0, edge - 1) for at, edge in zip((x, y), image.size, strict=True))
+    left, top = columns[0], rows[0]
+    inside = image.read(int(left), int(top), int(columns[-1] - left + 1), int(rows[-1] - top + 1))
+    return inside[np.ix_(rows - top, columns - left)]
 
 
 def _resized(patch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

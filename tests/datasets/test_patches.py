@@ -8,7 +8,8 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 from qbench.datasets.cache import ArrayCache
-from qbench.datasets.patches import open_patches, patch_key
+from qbench.datasets.images import open_image
+from qbench.datasets.patches import open_patches, patch_key, read_patch
 from qbench.datasets.registry import Dataset
 from qbench.datasets.section import Section
 from qbench.errors import DataError
@@ -63,6 +64,9 @@ def test_windows_across_the_border_repeat_the_edge(tmp_path: Path) -> None:
     for patch, (x, y) in zip(patches, spots, strict=True):
         left, top = round(x) - 5 + 20, round(y) - 5 + 20
         np.testing.assert_array_equal(patch, around[top : top + 10, left : left + 10])
+    image = open_image(tmp_path / "image.png")
+    for x, y in ((-15, -3), (95, 40), (3, 75), (-19, -12)):  # a part of a patch may lie wholly outside
+        np.testing.assert_array_equal(read_patch(image, x, y, 8, 8), around[y + 20 : y + 28, x + 20 : x + 28])
     (entry,) = [info for info in cache.entries() if info.key == key]
     assert entry.kind == "patches"
     metadata = cache.get("patches", key, pytest.fail).metadata

@@ -123,6 +123,7 @@ class Frail(Toy):
 
 SPACE = "method: {name}\nparameters:\n  shrink: {{choice: [0, 0.25, 0.5, 0.75]}}\n"
 NAMES = ("toy", "slow", "full", "frail")
+TWO = "method: {name}\nparameters:\n  shrink: {{choice: [0, 0.75]}}\n"  # half the trials, where their number shows nothing
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +137,7 @@ def place(tmp_path: Path, data: Path) -> Path:
     (tmp_path / "plugin.py").write_text(PLUGIN)
     for name in NAMES:
         (tmp_path / f"{name}.yaml").write_text(SPACE.format(name=name))
+        (tmp_path / f"{name}-two.yaml").write_text(TWO.format(name=name))
     return tmp_path
 
 
@@ -226,22 +228,22 @@ def test_a_sweep_is_nested_and_leaves_what_the_docs_say(place: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_command_goes_on_where_it_was(place: Path) -> None:
-    first = start(place, "slow", "--scheduler", "fifo", "--concurrent", "2")
-    wait_for(lambda: len(epochs(place)) >= 30)
+    first = start(place, "slow", "--space", "slow-two.yaml", "--scheduler", "fifo", "--concurrent", "2")
+    wait_for(lambda: len(epochs(place)) >= 14)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     before = len(epochs(place))
     wait_for(lambda: not alive(epochs(place)), 60)  # its trials end with it
     at_kill = Counter((e[0], e[1]) for e in epochs(place))
     ended = list((place / "runs" / "sweeps").glob("*/trials/*/result.json"))
-    assert before < 96 - 10
+    assert before < 48 - 10
     assert ended
-    finish(start(place, "slow", "--scheduler", "fifo", "--concurrent", "2"))
+    finish(start(place, "slow", "--space", "slow-two.yaml", "--scheduler", "fifo", "--concurrent", "2"))
     told = json.loads((sweep_folder(place) / "sweep.json").read_text())
-    assert told["trials"] == {"finished": 16, "stopped": 0, "failed": 0}
-    # 16 trials of 6 epochs; the two that ran at the kill may repeat the epoch that they were in.
-    assert 96 <= len(epochs(place)) <= 96 + 2
-    assert sum(at_kill.values()) >= 30
+    assert told["trials"] == {"finished": 8, "stopped": 0, "failed": 0}
+    # 8 trials of 6 epochs; the two that ran at the kill may repeat the epoch that they were in.
+    assert 48 <= len(epochs(place)) <= 48 + 2
+    assert sum(at_kill.values()) >= 14
 
 
 def alive(lines: list[list]) -> bool:
@@ -250,15 +252,16 @@ def alive(lines: list[list]) -> bool:
 
 @pytest.mark.slow
 def test_a_killed_trial_goes_on_where_it_was(place: Path) -> None:
-    process = start(place, "slow", "--scheduler", "fifo", "--concurrent", "2", "--sections", "A1,B1,C1,D1")
+    short = ("--space", "slow-two.yaml", "--sections", "A1,B1,C1,D1")
+    process = start(place, "slow", "--scheduler", "fifo", "--concurrent", "2", *short)
     wait_for(lambda: len(epochs(place)) >= 5)
     victim = epochs(place)[-1]
     os.kill(victim[3], signal.SIGKILL)
     _, err = finish(process)
     assert "goes on from its checkpoint" in err
     told = json.loads((sweep_folder(place) / "sweep.json").read_text())
-    assert told["trials"] == {"finished": 16, "stopped": 0, "failed": 0}
-    assert len(epochs(place)) <= 96 + 1
+    assert told["trials"] == {"finished": 8, "stopped": 0, "failed": 0}
+    assert len(epochs(place)) <= 48 + 1
 
 
 @pytest.mark.slow
@@ -273,9 +276,9 @@ def test_asha_stops_weak_trials_and_the_best_one_is_chosen(place: Path) -> None:
 
 @pytest.mark.slow
 def test_a_failed_trial_is_recorded_and_the_others_go_on(place: Path) -> None:
-    finish(start(place, "frail", "--scheduler", "fifo", "--concurrent", "2"))
+    finish(start(place, "frail", "--space", "frail-two.yaml", "--scheduler", "fifo", "--concurrent", "2"))
     told = json.loads((sweep_folder(place) / "sweep.json").read_text())
-    assert told["trials"] == {"finished": 12, "stopped": 0, "failed": 4}
+    assert told["trials"] == {"finished": 4, "stopped": 0, "failed": 4}
     assert "planted: shrink is too large" in (sweep_folder(place) / "sweep.md").read_text()
 
 

@@ -95,7 +95,7 @@ class Hist2ST(SectionMethod):
             found: tuple[Tensor, Tensor] = network(augmented(pixels), *where)
             return found
 
-        large = network.large(spots)
+        large = network.large(spots, 1 + p.bake)
         prediction, vector = recomputed(large, network, network, *seen)
         loss = (prediction - truth["target"]).square().mean()
         figures = {"mse": loss}

@@ -127,9 +127,9 @@ class Hist2STNetwork(nn.Module):
         vector = recomputed(large, self.jump, self._jump, *layers)
         return in_full(self.head, self.head_norm(vector)), vector
 
-    def large(self, spots: Tensor) -> bool:
-        """Whether what comes of a section's patches is more than is kept for the gradients."""
-        return self.pixels and len(spots) > KEPT
+    def large(self, spots: Tensor, passes: int = 1) -> bool:
+        """Whether what comes of a section's patches, in so many passes over it, is more than is kept for the gradients."""
+        return self.pixels and passes * len(spots) > KEPT
 
     def _jump(self, *layers: Tensor) -> Tensor:
         out: Tensor = self.jump(torch.stack(layers))[0].mean(dim=0)

@@ -107,6 +107,15 @@ def test_missing_neighbours_say_nothing_and_a_lone_spot_is_its_own():
     assert np.abs(apart - prediction).max() > 1e-4, "neighbours are read"
 
 
+def test_the_loss_is_of_genes_standardised_over_the_training_spots():
+    train = view_cohort(0, {"A1": 30, "A2": 25})
+    still = {"epochs": 1, "learning_rate": 1e-12, "dropout": 0.0, "output_dropout": 0.0}
+    method, context = fitted(train, **still)
+    predicted = np.concatenate([method.predict(sealed(section)) for section in train.sections])
+    due = ((predicted - train.target) / train.target.std(axis=0)) ** 2
+    assert context.history[0]["loss"] == pytest.approx(due.mean(), rel=1e-4)
+
+
 def test_order_seed_saving_and_dropout(tmp_path):
     train, validation = view_cohort(0, {"A1": 30, "A2": 25}), view_cohort(1, {"B1": 300})
     method, context = fitted(train, validation)

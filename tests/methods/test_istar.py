@@ -105,6 +105,15 @@ def test_order_seed_saving_and_a_constant_gene(tmp_path):
         method.restore(state)
 
 
+def test_spots_are_predicted_alike_however_many_at_once(monkeypatch):
+    train = view_cohort(0, {"A1": 30})
+    method, _ = fitted(train, epochs=1)
+    section = sealed(train.sections[0])
+    prediction = method.predict(section)
+    monkeypatch.setattr("qbench.methods.istar.method.VALUES", 1)  # a spot at a time
+    np.testing.assert_allclose(method.predict(section), prediction, rtol=1e-5, atol=1e-6)
+
+
 def test_the_range_is_that_of_the_training_spots():
     train = view_cohort(0, {"A1": 30, "A2": 25})
     method, _ = fitted(train, view_cohort(1, {"B1": 40}))

@@ -170,6 +170,13 @@ def test_it_learns_what_is_planted() -> None:
     assert context.history[-1]["loss"] < 0.5 * context.history[0]["loss"]
 
 
+def test_the_loss_worked_out_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = registry.spec("thitogene", SMALL).build()
+    monkeypatch.setattr(method, "_predict", lambda spots, places: torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    loss, _ = method._loss(None, None, {"target": torch.tensor([[1.0, 0.0], [0.0, 4.0]])})
+    assert float(loss) == (0 + 4 + 9 + 0) / 4
+
+
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_sections_of_k_spots_or_fewer(n: int) -> None:
     train = linear_cohort(0, {"A1": n, "A2": 12})

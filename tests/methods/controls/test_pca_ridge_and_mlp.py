@@ -7,12 +7,13 @@ import pytest
 from qbench.datasets.cohort import Cohort
 from qbench.errors import MethodError
 from qbench.methods import registry
-from qbench.methods.method import FitContext
+from qbench.methods.method import FitContext, Method
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ...support.fitted_methods import check_order, kept_prediction
 from ...support.method_cohorts import linear_cohort, sealed
 
 
@@ -71,7 +72,8 @@ def test_a_given_penalty_is_taken():
 
 def test_the_network_is_two_layers_and_starts_at_the_mean():
     train = linear_cohort(0, {"A1": 60, "A2": 40})
-    method, _ = fitted("mlp", train, hidden=7, epochs=1, learning_rate=1e-12)
+    method, context = fitted("mlp", train, hidden=7, epochs=1, learning_rate=1e-12, dropout=0.0)
+    assert context.history[0]["loss"] == pytest.approx(train.target.var(axis=0).mean(), rel=1e-4)
     section = sealed(train.sections[0])
     np.testing.assert_allclose(method.predict(section), np.tile(train.target.mean(0), (60, 1)), rtol=1e-5, atol=1e-5)
     assert method.n_parameters() == 12 * 7 + 7 + 7 * 9 + 9
@@ -81,6 +83,21 @@ def test_the_network_is_two_layers_and_starts_at_the_mean():
     hidden = np.maximum(z @ state["0.weight"].T + state["0.bias"], 0)
     due = hidden @ state["3.weight"].T + state["3.bias"]
     np.testing.assert_allclose(trained.predict(section), due[:60], rtol=1e-4, atol=1e-4)
+
+
+def test_the_network_keeps_to_what_every_trained_one_does(tmp_path):
+    train = linear_cohort(0, {"A1": 60, "A2": 40})
+
+    def fit(seed: int) -> Method:
+        method = registry.spec("mlp", {"hidden": 7, "epochs": 3}).build()
+        method.fit(train, None, FitContext(seed=seed))
+        return method
+
+    method, section = fit(0), sealed(train.sections[0])
+    kept_prediction(fit, section, tmp_path)
+    check_order(method, section)
+    start, _ = fitted("mlp", train, hidden=7, epochs=1, learning_rate=1e-12)
+    assert all((value != method.state()[name]).any() for name, value in start.state().items() if name[0] in "03")
 
 
 @pytest.mark.parametrize(("name", "share"), [("pca-ridge", 0.1), ("mlp", 0.5)])

@@ -54,3 +54,18 @@ def test_a_token_is_used_where_the_cluster_demands_one(
     with pytest.raises(ConfigurationError, match=told) if told else nullcontext():
         ray_session.check_cluster("127.0.0.1:6379")
     assert os.environ.get("RAY_AUTH_MODE") == mode
+
+
+@pytest.mark.parametrize("raised", [Exception("the node timed out\nduring startup"), OSError("no more files")])
+def test_a_ray_that_does_not_start_is_one_sentence(raised: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(**_: object) -> None:
+        raise raised
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # so that no token stays in the environment
+    monkeypatch.setattr("ray.init", fails)
+    with (
+        pytest.raises(ConfigurationError, match=r"^Ray could not be started here: .*; see docs/cluster.md") as found,
+        ray_session.ray_session(None, 1),
+    ):
+        pytest.fail("there is no session")
+    assert "\n" not in str(found.value)

@@ -208,6 +208,8 @@ def _validate(name: str, cls: type[Method], values: Mapping[str, Any]) -> Parame
             raise unknown(f"parameter of {name}", parameter, cls.Parameters.model_fields) from error
         expected, written = values_in_words(cls.Parameters, parameter), _written(values[parameter])
         choices = expected.removeprefix("one of ").split(", ") if expected.startswith("one of ") else ()
+        if first["type"] == "value_error":  # a validator of the parameter's own says more than its range
+            expected += f" ({str(first['msg']).removeprefix('Value error, ')})"
         raise ConfigurationError(
             f"{name}: expected {parameter} to be {expected}, found {short(written)}."
             f"{close_to(written, choices)} `qbench info {name}` lists its parameters."

@@ -249,7 +249,7 @@ def test_the_paper_profile_tunes_its_backbone(tmp_path):
 def test_what_cannot_be_is_told():
     with pytest.raises(MethodError, match="expected global_heads to divide dim=16, found 3; change one"):
         registry.spec("triplex", {**TINY, "global_heads": 3}).build()
-    with pytest.raises(ConfigurationError, match="grid"):
+    with pytest.raises(ConfigurationError, match=r"a whole number from 3 to 15 \(grid is odd"):
         registry.spec("triplex", {"grid": 4})
     train = view_cohort(0, {"A1": 30})
     pixels = replace(train.sections[0], array_xy=train.sections[0].array_xy * 3000)

@@ -59,6 +59,12 @@ def regular_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def plain_sha256(path: Path) -> str:
+    """sha256 (hex) of a file's bytes, always read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def unpacked_bytes(path: Path) -> bytes:
     """The bytes of a regular file, unpacked where they are gzipped; what is named `.gz` must be.
 

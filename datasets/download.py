@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import DataError, IntegrityError
-from ..files import settle
-from .hashing import plain_sha256
+from ..files import plain_sha256, settle
 
 Progress = Callable[[str, int, int], None]
 

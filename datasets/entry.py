@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..files import flush
+from ..files import flush, plain_sha256
 from .checksums import BLOCK, block_checksums, first_damaged
-from .hashing import plain_sha256
 
 HEADER = "header.json"
 VERSION = 2  # of the layout below; entries of another version are built anew

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ConfigurationError, DataError, IntegrityError
-from ..files import settle
+from ..files import plain_sha256, settle
 from .download import Expected, Progress, download
 from .fetched import ARCHIVES, Fetched, FetchRecord, held
-from .hashing import plain_sha256
 from .sources import Archive
 from .unpack import is_archive, unpack
 

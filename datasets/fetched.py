@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import IntegrityError, reading
-from ..files import write_text
+from ..files import plain_sha256, write_text
 from ..text_files import read_json
 from .download import Expected, check
-from .hashing import plain_sha256
 
 RECORD = "qbench-fetched.json"  # size and sha256 of every file that was fetched into the folder
 ARCHIVES = ".archives"  # where archives lie until all of them are unpacked

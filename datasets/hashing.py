@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,6 @@ def canonical_hash(value: Any) -> str:
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def plain_sha256(path: Path) -> str:
-    """sha256 (hex) of a file's bytes, always read."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_sha256(path: Path, cache_root: Path) -> str:
@@ -58,6 +54,49 @@ def file_sha256(path: Path, cache_root: Path) -> str:
     if time.time_ns() - before[1] > _SETTLED_NS:
         _remember(memory, {"state": [str(path), *before], "sha256": digest})
     return digest
+
+
+@contextmanager
+def remembered_sha256(folder: Path, cache_root: Path) -> Iterator[Callable[[Path], str]]:
+    """Gives the sha256 of files below a folder, each read once per (path, size, mtime, inode) and remembered together.
+
+    A board has thousands of small files: one memory for all of them is read and written faster than one for each.
+    What is asked for inside the block is remembered below `cache_root` when the block is over.
+    """
+    folder = folder.absolute()
+    memory = cache_root / ".hashes" / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]}-below.json"
+    known: dict[str, Any] = _recall_all(memory)
+    kept: dict[str, Any] = {}
+
+    def sha256(path: Path) -> str:
+        name = os.path.relpath(path.absolute(), folder)
+        with path.open("rb") as file:
+            before = _state(file.fileno())
+            found = known.get(name)
+            if isinstance(found, list) and found[:-1] == before:
+                digest = str(found[-1])
+            else:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if _state(file.fileno()) == before and time.time_ns() - before[1] > _SETTLED_NS:
+                kept[name] = [*before, digest]
+        return digest
+
+    try:
+        yield sha256
+    finally:
+        if any(known.get(name) != state for name, state in kept.items()):
+            files = {name: state for name, state in known.items() if (folder / name).exists()} | kept
+            _remember(memory, {"files": files, "sha256": canonical_hash(files)})
+
+
+def _recall_all(memory: Path) -> dict[str, Any]:
+    """The files of a memory, by name; nothing of one that is not as it was written."""
+    known = _recall(memory) or {}
+    files = known.get("files")
+    try:
+        return files if isinstance(files, dict) and canonical_hash(files) == known["sha256"] else {}
+    except ValueError:  # a number that JSON cannot write, so that nobody wrote it
+        return {}
 
 
 def _state(handle: int) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ConfigurationError, IntegrityError, unknown
+from ..files import plain_sha256
 from .analysis import REFERENCE
 from .ceiling import table_ceiling
 from .downstream import table_downstream
@@ -25,6 +26,7 @@ def read_tables(
     damaged: Callable[[str], None] | None = None,
     files: bool = True,
     encoders: Sequence[str] = (),
+    sha256: Callable[[Path], str] = plain_sha256,
 ) -> tuple[list[Table], dict[str, Path]]:
     """The tables of what a runs folder holds, and the folder of each cell that has more than its record.
 
@@ -38,6 +40,7 @@ def read_tables(
         damaged: told a sentence for each result that is damaged; without it the first one is raised, of records alone.
         files: whether the files beside the records will be read, so that they are held against their hashes first.
         encoders: leave out what stands on another encoder; what reads none stays.
+        sha256: of a file; a command's remembers files that stayed as they are.
 
     Raises:
         ConfigurationError: no such folder, no records in it, or an encoder that none of them stands on.
@@ -49,7 +52,7 @@ def read_tables(
         )
     told: list[str] = []
     found = find_records(folder, None if damaged is None else told.append)
-    sound = [place for place in found if not (files and damaged is not None and _told(place, told))]
+    sound = [place for place in found if not (files and damaged is not None and _told(place, told, sha256))]
     if len(told) == 1 and not found:
         raise IntegrityError(told[0])
     if damaged is not None:
@@ -73,11 +76,11 @@ def read_tables(
     return (with_ceilings(tables, folders) if ceilings else tables), folders
 
 
-def _told(place: tuple[Path, Record], told: list[str]) -> bool:
+def _told(place: tuple[Path, Record], told: list[str], sha256: Callable[[Path], str]) -> bool:
     """Whether the files of a cell are damaged; what is wrong with them is added to `told`. A record alone, kept without them, is whole."""
     if [path.name for path in place[0].iterdir()] == ["record.json"]:
         return False
-    found = damage(*place)
+    found = damage(*place, sha256=sha256)
     told += [f"{place[0]}: {sentence}" for sentence in found]
     return bool(found)
 

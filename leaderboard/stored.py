@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..array_files import read_arrays, read_parquet
 from ..errors import DataError
+from ..files import plain_sha256
 from ..hdf5_files import open_hdf5
 from .record import Record, read_record
 
@@ -57,20 +57,22 @@ def folders_by_cell(found: Iterable[tuple[Path, Record]]) -> dict[str, Path]:
     return {record.cell: folder for folder, record in found if any(p.name != "record.json" for p in folder.iterdir())}
 
 
-def hash_files(folder: Path) -> dict[str, str]:
+def hash_files(folder: Path, sha256: Callable[[Path], str] = plain_sha256) -> dict[str, str]:
     """sha256 of each file of a cell but its record and its model, by name."""
-    out = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name != "record.json":
-            with path.open("rb") as file:
-                out[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return out
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name != "record.json")
+    return {path.name: sha256(path) for path in files}
 
 
-def damage(folder: Path, record: Record, left_out: Collection[str] = ()) -> list[str]:
+def damage(
+    folder: Path, record: Record, left_out: Collection[str] = (), sha256: Callable[[Path], str] = plain_sha256
+) -> list[str]:
     """A sentence for each file of a cell that is not as it was written; of records without hashes, that cannot be read.
 
-    Files named in `left_out` were left out on purpose, and are not missed.
+    Args:
+        folder: of the cell.
+        record: the cell's.
+        left_out: files that were left out on purpose, and are not missed.
+        sha256: of a file; one that remembers believes that a file of the same size, time and inode is the same.
     """
     found = []
     if record.hashes.files is None:
@@ -80,7 +82,7 @@ def damage(folder: Path, record: Record, left_out: Collection[str] = ()) -> list
             except DataError as error:
                 found.append(str(error))
         return found
-    there = hash_files(folder)
+    there = hash_files(folder, sha256)
     return [
         f"{name} {'is not the one that was written (sha256 differs)' if name in there else 'is missing'}; {AGAIN}"
         for name, sha256 in record.hashes.files.items()

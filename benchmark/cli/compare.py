@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from . import flags
-from .damage import naming_damage
+from .damage import naming_damage, remembering
 
 
 def add(app: typer.Typer) -> None:
@@ -32,7 +32,8 @@ def compare(
     from ...leaderboard.folder import read_tables
 
     with naming_damage() as damaged:
-        tables, folders = read_tables(out or runs, damaged=damaged)
+        with remembering(out or runs) as sha256:
+            tables, folders = read_tables(out or runs, damaged=damaged, sha256=sha256)
         found = gaps(tables, first, second, folders, figure)
         if as_json:
             print(json.dumps({"schema": 1, "gaps": [gap_json(gap) for gap in found]}, indent=1))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import typer
 
+from ...datasets.cache_root import default_root
 from ...errors import IntegrityError
 from ...names import shown
 
@@ -23,3 +25,10 @@ def naming_damage() -> Iterator[Callable[[str], None]]:
     yield name
     if told:
         raise typer.Exit(IntegrityError.exit_code)
+
+
+def remembering(runs: Path) -> AbstractContextManager[Callable[[Path], str]]:
+    """Gives the sha256 of a runs folder's files, read once while they stay as they are; `verify` reads them always."""
+    from ...datasets.hashing import remembered_sha256
+
+    return remembered_sha256(runs, default_root())

@@ -11,7 +11,7 @@ import typer
 
 from ..downstream.settings import DownstreamSettings
 from . import flags
-from .damage import naming_damage
+from .damage import naming_damage, remembering
 
 if TYPE_CHECKING:
     from ...leaderboard.record import Record
@@ -59,7 +59,8 @@ def _downstream(
     from ...leaderboard.folder import read_tables, with_downstream
     from ..downstream.folder import read_labels
 
-    tables, folders = read_tables(runs, damaged=damaged)
+    with remembering(runs) as sha256:
+        tables, folders = read_tables(runs, damaged=damaged, sha256=sha256)
     cards = {table.protocol.tested: table.protocol.tested for table in tables}
     if dataset is not None:
         cards[card(dataset).name] = dataset

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import flags
-from .damage import naming_damage
+from .damage import naming_damage, remembering
 
 
 def add(app: typer.Typer) -> None:
@@ -35,7 +35,8 @@ def figures(
     from ...methods.registry import split_list
 
     with naming_damage() as damaged:
-        tables, folders = read_tables(out or runs, damaged=damaged)
+        with remembering(out or runs) as sha256:
+            tables, folders = read_tables(out or runs, damaged=damaged, sha256=sha256)
         chosen = split_list(genes or "")
         notes = check_genes(chosen, tables, folders)
         if genes is None:  # the paper's three, where a panel has them

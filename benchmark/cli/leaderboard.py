@@ -10,7 +10,7 @@ import typer
 
 from ...errors import ConfigurationError, unknown
 from . import flags
-from .damage import naming_damage
+from .damage import naming_damage, remembering
 
 if TYPE_CHECKING:
     from ...leaderboard.table import Table
@@ -64,7 +64,10 @@ def leaderboard(
         raise ConfigurationError("--genes chooses the maps of the page, found another format; add --format html.")
     files, encoders = detail or form in ("html", "json", "csv"), split_list(encoder or "")
     with naming_damage() as damaged:
-        tables, folders = read_tables(out or runs, reference, files and form != "csv", damaged, files, encoders)
+        with remembering(out or runs) as sha256:
+            tables, folders = read_tables(
+                out or runs, reference, files and form != "csv", damaged, files, encoders, sha256
+            )
         if files:
             tables = with_downstream(tables, folders, damaged)
         if form is None:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from ...datasets.cache import ArrayCache
 from ...datasets.folds import Fold
 from ...datasets.gene_names import missing_notes
-from ...datasets.hashing import canonical_hash, plain_sha256
+from ...datasets.hashing import canonical_hash
 from ...datasets.leaks import check_panel
 from ...datasets.panel import GenePanel
 from ...datasets.registry import Dataset
 from ...datasets.target import TargetName
 from ...errors import ConfigurationError, DataError, unknown
+from ...files import plain_sha256
 from ...leaderboard.record import MethodRecord, PatchRecord, Record
 from ...methods.registry import names as method_names
 from ...names import check_name

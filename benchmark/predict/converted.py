@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...datasets.hashing import plain_sha256
 from ...datasets.scale import LEAST, MOST
 from ...errors import ConfigurationError
+from ...files import plain_sha256
 from ...leaderboard.record import PatchRecord
 from ...methods.convert import convert
 from ...methods.registry import spec

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ...datasets.hashing import canonical_hash, plain_sha256
+from ...datasets.hashing import canonical_hash
 from ...errors import ConfigurationError, DataError, IntegrityError, MethodError, reading
-from ...files import write_text, written_folder
+from ...files import plain_sha256, write_text, written_folder
 from ...leaderboard.record import PatchRecord
 from ...methods.encoders.registry import EncoderSpec, Weights, resolve, say_what_is_slow
 from ...methods.machine import resolve_device

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 from pathlib import Path
 
 import pytest
-from qbench.datasets.hashing import canonical_hash, file_sha256
+from qbench.datasets.hashing import canonical_hash, file_sha256, remembered_sha256
 from qbench.errors import DataError
 
 HELLO = hashlib.sha256(b"hello").hexdigest()
@@ -107,3 +108,58 @@ def test_concurrent_writers(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.tsv, but No such file"):
         file_sha256(tmp_path / "none.tsv", tmp_path)
+
+
+def test_files_below_a_folder_are_read_once_in_all(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    with remembered_sha256(tmp_path, cache) as sha256:
+        assert sha256(file) == HELLO
+
+    def never(*_: object) -> None:
+        raise AssertionError("hashed again")
+
+    monkeypatch.setattr(hashlib, "file_digest", never)
+    monkeypatch.chdir(tmp_path)
+    with remembered_sha256(Path(), cache) as sha256:
+        assert sha256(Path("file")) == HELLO
+
+
+def test_a_memory_keeps_what_is_not_asked_for_and_drops_what_is_gone(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"hello")
+    os.utime(other, (1e9, 1e9))
+    for names in (["file"], [], ["other"]):
+        with remembered_sha256(tmp_path, tmp_path) as sha256:
+            assert [sha256(tmp_path / name) for name in names] == [HELLO] * len(names)
+    [memory] = (tmp_path / ".hashes").iterdir()
+    assert set(json.loads(memory.read_text())["files"]) == {"file", "other"}
+    file.unlink()
+    _later(other)
+    with remembered_sha256(tmp_path, tmp_path) as sha256:
+        sha256(other)
+    assert set(json.loads(memory.read_text())["files"]) == {"other"}
+
+
+@pytest.mark.parametrize("change", [_longer, _later, _replaced])
+def test_a_changed_file_below_a_folder_is_read_again(file: Path, tmp_path: Path, change) -> None:
+    for _ in range(2):
+        with remembered_sha256(tmp_path, tmp_path) as sha256:
+            assert sha256(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+        change(file)
+
+
+def test_a_file_below_a_folder_that_was_written_just_now_is_not_remembered(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"hello")
+    with remembered_sha256(tmp_path, tmp_path) as sha256:
+        assert sha256(tmp_path / "file") == HELLO
+    assert not (tmp_path / ".hashes").exists()
+
+
+@pytest.mark.parametrize("edit", [(HELLO, "0" * 64), ("[5", "[NaN"), ("{", "[")])
+def test_an_edited_memory_of_a_folder_is_not_believed(file: Path, tmp_path: Path, edit: tuple[str, str]) -> None:
+    with remembered_sha256(tmp_path, tmp_path) as sha256:
+        sha256(file)
+    [memory] = (tmp_path / ".hashes").iterdir()
+    memory.write_text(memory.read_text().replace(*edit))
+    with remembered_sha256(tmp_path, tmp_path) as sha256:
+        assert sha256(file) == HELLO

@@ -1,6 +1,8 @@
 """A damaged result is named and the rest goes on; the command ends with exit code 3."""
 
+import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -141,3 +143,27 @@ def test_a_run_names_a_damaged_record_runs_the_rest_and_leaves_the_folder(
     assert (tasks[1].folder / "record.json").is_file()
     shutil.rmtree(tasks[0].folder)
     assert call(*words)[0] == 0
+
+
+def test_files_that_stayed_as_they_are_are_hashed_once_but_by_verify(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("QBENCH_CACHE", str(tmp_path / "cache"))
+    path = next(iter(sorted(runs.glob("*/*/diagnostics.npz")))) if list(runs.glob("*/*/diagnostics.npz")) else None
+    path = path or next(iter(sorted(runs.glob("*/*/scores.parquet"))))
+    for each in runs.rglob("*"):
+        os.utime(each, (1e9, 1e9))
+    first = call("leaderboard", runs, "--format", "json")
+    hashed: list[object] = []
+    whole = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *words: hashed.append(words) or whole(*words))
+    assert call("leaderboard", runs, "--format", "json") == first
+    assert hashed == []
+    flip(path, 40)
+    os.utime(path, (1e9, 1e9))  # as a disk does it: no size, no time, no inode has changed
+    code, _, _ = call("verify", runs)
+    assert code == 3
+    os.utime(path, (1e9, 1e9 + 1))
+    code, _, told = call("leaderboard", runs, "--format", "json")
+    assert code == 3
+    assert path.name in told

@@ -9,13 +9,13 @@ import openslide
 import pytest
 import tifffile
 from PIL import Image
-from qbench.datasets.hashing import plain_sha256
 from qbench.datasets.images import open_image
 from qbench.datasets.patches import read_patches
 from qbench.datasets.slides.kind import image_hash
 from qbench.datasets.slides.tiff import TiffSlide
 from qbench.datasets.slides.vendor import VendorSlide
 from qbench.errors import DataError
+from qbench.files import plain_sha256
 
 APERIO = "Aperio Image Library v12.0.5\r\n1000x700 (240x240) |AppMag = 20|MPP = 0.4990|x"
 

@@ -13,6 +13,7 @@ from ..errors import DataError
 from .page_data import table_data
 from .page_maps import METHODS, Thumbnail, map_data, map_genes
 from .reported import read_reported
+from .searched import Found
 from .table import Table
 
 LARGEST = 25_000_000  # bytes of the file
@@ -23,8 +24,11 @@ _SCRIPTS = (
     "charts",
     "table",
     "encoders",
+    "transfer",
+    "readings",
     "downstream",
     "provenance",
+    "links",
     "drawer",
     "paint",
     "maps",
@@ -38,6 +42,7 @@ def render_page(
     folders: Mapping[str, Path],
     thumbnails: Mapping[tuple[str, str], Thumbnail] | None = None,
     genes: Sequence[str] = (),
+    searched: Found | None = None,
 ) -> str:
     """The page's HTML.
 
@@ -46,6 +51,7 @@ def render_page(
         folders: cell -> folder, for predictions and scores; without them the page has no maps and no genes.
         thumbnails: (dataset, section) -> picture under the spots.
         genes: shown on the maps before the markers.
+        searched: readings and ablations, as `searched.read_searched` found them.
 
     Raises:
         DataError: a page above 25 MB.
@@ -57,7 +63,8 @@ def render_page(
     data: dict[str, Any] = {"tables": [], "note": note, "images": {}}
     for table, wanted in zip(tables, kept, strict=True):
         maps = map_data(table, folders, wanted, thumbnails)
-        data["tables"].append({**table_data(table, folders, reported), "maps": maps})
+        of_readings = (searched or {}).get((table.protocol.hash, table.track), [])
+        data["tables"].append({**table_data(table, folders, reported), "maps": maps, "readings": of_readings})
         for section in () if maps is None else [s for s, held in maps["sections"].items() if held["image"]]:
             key = (table.protocol.tested, section)
             data["images"]["/".join(key)] = thumbnails[key].uri

@@ -13,6 +13,7 @@ from . import flags
 from .damage import naming_damage, remembering
 
 if TYPE_CHECKING:
+    from ...leaderboard.searched import Found
     from ...leaderboard.table import Table
 
 FORMATS = ("md", "csv", "json", "latex", "html")
@@ -53,6 +54,7 @@ def leaderboard(
 ) -> None:
     """Rank what the runs folder holds: one table per protocol and track, never merged."""
     from ...leaderboard.folder import read_tables, with_downstream
+    from ...leaderboard.searched import read_searched
     from ...methods.registry import split_list
 
     form = "json" if as_json else form
@@ -78,7 +80,7 @@ def leaderboard(
             print_tables(tables, Console(highlight=False), detail)
             return
         if form == "html":
-            text = _page(tables, folders, genes, data_dir, dataset)
+            text = _page(tables, folders, genes, data_dir, dataset, read_searched(out or runs, damaged))
         else:
             from ...leaderboard.render import render
 
@@ -94,11 +96,17 @@ def leaderboard(
 
 
 def _page(
-    tables: list[Table], folders: dict[str, Path], genes: str | None, data_dir: Path | None, dataset: str | None
+    tables: list[Table],
+    folders: dict[str, Path],
+    genes: str | None,
+    data_dir: Path | None,
+    dataset: str | None,
+    searched: Found,
 ) -> str:
     from ...datasets.registry import card
     from ...leaderboard.genes import check_genes
     from ...leaderboard.page import render_page
+    from ...leaderboard.searched import without_table
     from ...methods.registry import split_list
     from ..engine.thumbnails import make_thumbnails
 
@@ -107,9 +115,9 @@ def _page(
         typer.echo(note, err=True)
     cards = {} if dataset is None else {card(dataset).name: dataset}
     thumbnails, notes = make_thumbnails(tables, data_dir, cards)
-    for note in notes:
+    for note in [*notes, *without_table(searched, tables)]:
         typer.echo(note, err=True)
-    return render_page(tables, folders, thumbnails, chosen)
+    return render_page(tables, folders, thumbnails, chosen, searched)
 
 
 def _by_suffix(output: Path) -> str:

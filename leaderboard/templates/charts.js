@@ -54,21 +54,19 @@ function spread(range, value, others, reference, ceiling) {
   );
 }
 
-// Viridis in nine stops: order survives any colour blindness and print in grey.
-const VIRIDIS = [
-  [68, 1, 84],
-  [71, 44, 122],
-  [59, 81, 139],
-  [44, 113, 142],
-  [33, 144, 141],
-  [39, 173, 129],
-  [92, 200, 99],
-  [170, 220, 50],
-  [253, 231, 37],
-];
-const RAMP = Array.from({ length: 256 }, (_, i) => {
-  const t = (i / 255) * (VIRIDIS.length - 1),
-    k = Math.min(VIRIDIS.length - 2, Math.floor(t)),
-    f = t - k;
-  return `rgb(${VIRIDIS[k].map((c, j) => Math.round(c + f * (VIRIDIS[k + 1][j] - c))).join(",")})`;
-});
+// Three ramps in nine stops, each lighter all the way, so that order survives any colour blindness and print in grey.
+const RAMPS = Object.fromEntries(
+  Object.entries({
+    viridis: "440154 472c7a 3b518b 2c718e 21908d 27ad81 5cc863 aadc32 fde725",
+    cividis: "00224e 123570 3b496c 575d6d 707173 8a8678 a59c74 c3b369 fee838",
+    grey: "1a1a1a 363636 525252 6e6e6e 8a8a8a a6a6a6 c2c2c2 dedede fafafa",
+  }).map(([name, text]) => {
+    const stops = text.split(" ").map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+    const between = (i) => {
+      const t = (i / 255) * (stops.length - 1),
+        k = Math.min(stops.length - 2, Math.floor(t));
+      return stops[k].map((c, j) => Math.round(c + (t - k) * (stops[k + 1][j] - c)));
+    };
+    return [name, Array.from({ length: 256 }, (_, i) => between(i))];
+  }),
+);

@@ -107,6 +107,7 @@ function tablist(node, items, shown, show) {
     ),
   );
   node.replaceChildren(...tabs);
+  if (tabs.length) node.scrollLeft = tabs[shown].offsetLeft - node.offsetLeft - 24; // where a phone shows few at a time
   return node;
 }
 function segments(name, options, chosen, choose) {
@@ -126,6 +127,22 @@ function segments(name, options, chosen, choose) {
     ),
   );
   return h("span", { class: "seg", role: "group", "aria-label": name }, buttons);
+}
+
+// A line of any view that opens its row, by a click or the keyboard.
+function openable(row, open) {
+  return {
+    tabindex: 0,
+    class: row.failed ? "failed" : row.rank === null ? "quiet" : "",
+    "data-key": row.key,
+    "aria-label": `${row.title}, open details`,
+    onclick: () => open(row),
+    onkeydown: (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      open(row);
+    },
+  };
 }
 
 // What a table is of: a transfer learns from one dataset and is tested on another.

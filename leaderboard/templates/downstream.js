@@ -35,17 +35,7 @@ function downstreamTable(table, question, rows, open) {
   const line = (row) =>
     h(
       "tr",
-      {
-        tabindex: 0,
-        class: row.failed ? "failed" : row.rank === null ? "quiet" : "",
-        "aria-label": `${row.title}, open details`,
-        onclick: () => open(row),
-        onkeydown: (event) => {
-          if (event.key !== "Enter" && event.key !== " ") return;
-          event.preventDefault();
-          open(row);
-        },
-      },
+      openable(row, open),
       h("td", { class: "left" }, row.title, row.encoder ? h("span", { class: "sub" }, row.encoder) : null),
       question.figures.map(([, name]) => cell(row, name)),
     );

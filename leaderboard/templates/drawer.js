@@ -2,9 +2,10 @@
 const drawer = document.getElementById("drawer");
 const PAGES = ["Figures", "Patients", "Genes", "Provenance"];
 
-function openDrawer(table, row, pickGene) {
+function openDrawer(table, row, pickGene, page = row.failed ? 3 : 0) {
   const tabs = h("div", { role: "tablist", "aria-label": "Details" }),
     body = h("div", { class: "body" });
+  const link = h("a", {}, "link to this row");
   const makers = [
     () => figurePage(row),
     () => patientPage(table, row),
@@ -15,6 +16,10 @@ function openDrawer(table, row, pickGene) {
     tablist(tabs, PAGES, i, show);
     body.replaceChildren(...makers[i]());
     drawer.scrollTop = 0;
+    opened.key = row.key;
+    opened.page = i;
+    remember();
+    link.href = address();
   };
   drawer.replaceChildren(
     h(
@@ -27,7 +32,7 @@ function openDrawer(table, row, pickGene) {
           "div",
           {},
           h("h2", { id: "drawer-title" }, row.title),
-          h("p", { class: "soft" }, [row.encoder, row.remark].filter(Boolean).join(" · ") || row.kind),
+          h("p", { class: "soft" }, [row.encoder, row.remark].filter(Boolean).join(" · ") || row.kind, h("span", { class: "link" }, " · ", link)),
         ),
         h("button", { class: "close", type: "button", "aria-label": "Close", onclick: () => drawer.close() }, "✕"),
       ),
@@ -35,9 +40,14 @@ function openDrawer(table, row, pickGene) {
     ),
     body,
   );
-  show(row.failed ? 3 : 0);
-  drawer.showModal();
+  show(page);
+  if (!drawer.open) drawer.showModal();
 }
+drawer.addEventListener("close", () => {
+  if (drawer.open || opened.key === null) return; // opened again before the event came
+  opened.key = null;
+  remember();
+});
 drawer.addEventListener("click", (event) => {
   if (event.target === drawer) drawer.close();
 });
@@ -196,6 +206,7 @@ function genePage(table, row, pickGene) {
           {
             type: "button",
             onclick: () => {
+              opened.key = null;
               drawer.close();
               pickGene(g.gene);
             },

@@ -9,6 +9,18 @@ for (const table of DATA.tables) {
 const shown = { protocol: 0, track: 0 };
 const stateOf = once(() => ({ view: "rows", figure: null, question: 0, set: "headline", sort: null, down: true, filter: "", controls: true, oracles: true }));
 
+const VIEWS = { rows: boardTable, encoders: encoderGrid, downstream: downstreamView, transfer: transferView, readings: readingsView };
+function viewsOf(table) {
+  return {
+    rows: "Rows",
+    ...(table.encoders.length > 1 ? { encoders: "Method by encoder" } : {}),
+    ...(table.downstream ? { downstream: "Downstream" } : {}),
+    ...(table.rows.some((row) => row.drop) ? { transfer: "Transfer" } : {}),
+    ...(table.readings.length ? { readings: "Readings" } : {}),
+  };
+}
+
+// Draws the chosen table, and returns what opens a row of it.
 function showTable() {
   const tabs = document.getElementById("tabs");
   tablist(
@@ -30,18 +42,19 @@ function showTable() {
       shown.protocol = i;
       shown.track = 0;
       showTable();
+      remember();
     },
   );
   tabs.hidden = protocols.length === 0;
   if (!protocols.length) {
     board.replaceChildren(h("p", { class: "card pad" }, "No results yet."));
-    return;
+    return null;
   }
   const tables = protocols[shown.protocol].tables,
     table = tables[shown.track],
     state = stateOf(table);
   const gene = table.genes.length || table.maps ? geneCard(table) : null;
-  const open = (row) => openDrawer(table, row, (name) => gene && gene.pick(name));
+  const open = (row, page) => openDrawer(table, row, (name) => gene && gene.pick(name), page);
   let grid = null;
   const scroll = h("div", { class: "scroll" }),
     strips = legend(table);
@@ -66,18 +79,15 @@ function showTable() {
   );
   const redraw = () => {
     set.hidden = strips.hidden = state.view !== "rows";
-    grid = { rows: boardTable, encoders: encoderGrid, downstream: downstreamView }[state.view](table, state, open);
+    grid = VIEWS[state.view](table, state, open);
     scroll.replaceChildren(grid.node);
   };
   redraw();
-  const offered = {
-    rows: "Rows",
-    ...(table.encoders.length > 1 ? { encoders: "Method by encoder" } : {}),
-    ...(table.downstream ? { downstream: "Downstream" } : {}),
-  };
+  const offered = viewsOf(table);
   const views = segments("View", offered, state.view, (view) => {
     state.view = view;
     redraw();
+    remember();
   });
   const tracks = h(
     "span",
@@ -91,6 +101,7 @@ function showTable() {
           onclick: () => {
             shown.track = i;
             showTable();
+            remember();
           },
         },
         t.track,
@@ -156,6 +167,7 @@ function showTable() {
     ...(gene ? [gene.node] : []),
     table.reported.length ? reportedCard(table.reported) : "",
   );
+  return open;
 }
 
 const theme = document.getElementById("theme"),
@@ -179,4 +191,19 @@ document
   .append(
     "Made by qbench from its stored records; the same records give the same page. PCC of a constant prediction or truth counts 0. Oracles see test counts and are never ranked.",
   );
-showTable();
+// Print: in light colours whatever the screen has, and with what is folded up.
+let before = null;
+window.addEventListener("beforeprint", () => {
+  const folded = [...document.querySelectorAll("details:not([open])")];
+  before = [document.documentElement.dataset.theme, folded];
+  paintTheme("light");
+  folded.forEach((node) => (node.open = true));
+});
+window.addEventListener("afterprint", () => {
+  if (before === null) return;
+  paintTheme(before[0]);
+  before[1].forEach((node) => (node.open = false));
+  before = null;
+});
+if (location.hash.includes("protocol=")) recall();
+else showTable();

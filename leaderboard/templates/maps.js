@@ -2,8 +2,9 @@
 const mapValues = once((section) => bytes(section.values));
 
 function geneCard(table) {
-  const sections = table.maps ? Object.keys(table.maps.sections) : [];
-  const state = { gene: firstGene(table), section: sections[0], scale: "shared", tissue: 0.75 };
+  const sections = sectionsOf(table),
+    state = geneStateOf(table),
+    link = h("a", { class: "link" }, "link to this gene");
   const known = new Set(table.genes),
     list = h(
       "datalist",
@@ -22,6 +23,7 @@ function geneCard(table) {
       if (known.has(e.target.value)) {
         state.gene = e.target.value;
         draw();
+        remember();
       }
     },
   });
@@ -38,12 +40,14 @@ function geneCard(table) {
       quick.prepend(h("option", { value: "", selected: true }, "genes with a map"));
     geneBars(table, state.gene, bars);
     drawMaps(table, state, maps, ramp);
+    link.href = address();
   }
   function pick(gene) {
     if (!known.has(gene)) return;
     state.gene = gene;
     picker.value = gene;
     draw();
+    remember();
   }
   draw();
   const node = h(
@@ -53,7 +57,7 @@ function geneCard(table) {
       "div",
       { class: "pad" },
       h("h2", {}, "One gene"),
-      h("p", { class: "soft" }, "Truth and the five best rows on the tissue; PCC of the gene in every row."),
+      h("p", { class: "soft" }, "Truth and the five best rows on the tissue; PCC of the gene in every row. ", link),
     ),
     h(
       "div",
@@ -75,9 +79,10 @@ function geneCard(table) {
                   onchange: (e) => {
                     state.section = e.target.value;
                     draw();
+                    remember();
                   },
                 },
-                sections.map((name) => h("option", { value: name }, name)),
+                sections.map((name) => h("option", { value: name, selected: name === state.section }, name)),
               ),
             ),
             segments("Size of the maps", { small: "small", large: "large" }, "small", (k) =>
@@ -87,6 +92,22 @@ function geneCard(table) {
               state.scale = k;
               draw();
             }),
+            h(
+              "label",
+              {},
+              "colours",
+              h(
+                "select",
+                {
+                  "aria-label": "Colours of the maps",
+                  onchange: (e) => {
+                    state.colours = e.target.value;
+                    draw();
+                  },
+                },
+                Object.keys(RAMPS).map((name) => h("option", { value: name, selected: name === state.colours }, name)),
+              ),
+            ),
             h(
               "label",
               {},
@@ -202,8 +223,8 @@ function drawMaps(table, state, node, ramp) {
   node.replaceChildren(...figures);
   const bar = h("canvas", { width: 256, height: 1, "aria-hidden": "true" }),
     context = bar.getContext("2d");
-  RAMP.forEach((colour, i) => {
-    context.fillStyle = colour;
+  RAMPS[state.colours].forEach((colour, i) => {
+    context.fillStyle = `rgb(${colour})`;
     context.fillRect(i, 0, 1, 1);
   });
   ramp.append(

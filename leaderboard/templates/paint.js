@@ -12,7 +12,8 @@ function paint(canvas, held, values, state, uri) {
   canvas.width = size;
   canvas.height = Math.round(height * factor);
   const context = canvas.getContext("2d"),
-    radius = spotRadius(held) * factor;
+    radius = spotRadius(held) * factor,
+    ramp = RAMPS[state.colours];
   let low = 0,
     high = 255;
   if (state.scale === "own") {
@@ -22,7 +23,7 @@ function paint(canvas, held, values, state, uri) {
     for (let i = 0; i < values.length; i++) {
       context.beginPath();
       context.arc((held.xy[2 * i] - left) * factor, (held.xy[2 * i + 1] - top) * factor, radius, 0, 2 * Math.PI);
-      context.fillStyle = RAMP[Math.max(0, Math.min(255, Math.round((255 * (values[i] - low)) / (high - low || 1))))];
+      context.fillStyle = `rgb(${ramp[Math.max(0, Math.min(255, Math.round((255 * (values[i] - low)) / (high - low || 1))))]})`;
       context.fill();
     }
   };

@@ -189,7 +189,7 @@ function boardTable(table, state, open) {
   );
   head.append(...headers);
 
-  const made = once((row) => boardRow(row, columns, () => open(row)));
+  const made = once((row) => boardRow(row, columns, open));
   function draw() {
     const by = columns.find((column) => column.name === state.sort);
     const rows = table.rows.filter((row) => passes(row, state));
@@ -272,19 +272,7 @@ function boardRow(row, columns, open) {
   );
   return h(
     "tr",
-    {
-      tabindex: 0,
-      class: row.failed ? "failed" : row.rank === null ? "quiet" : "",
-      "data-key": row.key,
-      "aria-label": `${row.title}, open details`,
-      onclick: open,
-      onkeydown: (event) => {
-        if (event.key === "Enter" || event.key === " ") {
-          event.preventDefault();
-          open();
-        }
-      },
-    },
+    openable(row, open),
     name,
     cells,
   );

@@ -13,6 +13,7 @@ from qbench.benchmark.downstream.folder import make_all
 from qbench.leaderboard.folder import with_ceilings, with_downstream
 from qbench.leaderboard.page import render_page
 from qbench.leaderboard.record import find_records
+from qbench.leaderboard.searched import read_searched
 from qbench.leaderboard.stored import folders_by_cell
 from qbench.leaderboard.summarise import summarise
 from qbench.leaderboard.transfer import with_within
@@ -21,6 +22,8 @@ from ..support.leaderboard_factory import protocol, record, simple
 from ..support.leaderboard_runs import make_runs
 from ..support.needs import need
 from ..support.places import ROOT
+from .test_searched import HOSTILE as UNTRUSTED
+from .test_searched import searched
 from .test_transfer import across, within
 
 pytestmark = pytest.mark.slow
@@ -227,16 +230,87 @@ def test_a_phone_scrolls_tables_and_never_the_page(page, width):
     assert page.locator("dialog .close").is_visible()
 
 
-def test_a_hundred_methods_open_without_delay(browser, tmp_path):
+def test_no_strip_of_tabs_scrolls_and_colours_of_maps_keep_their_order(page):
+    assert page.locator("#tabs").evaluate("n => [n.scrollWidth - n.clientWidth, n.scrollHeight - n.clientHeight]") == [
+        0,
+        0,
+    ]
+    page.locator(".grid tbody tr").first.click()
+    assert page.locator("dialog [role=tablist]").evaluate("n => n.scrollHeight - n.clientHeight") == 0
+    page.keyboard.press("Escape")
+    # Of each ramp, how light it is (CIE luminance) rises with every step, so grey, and any colour blindness, keeps the order.
+    rising = """() => Object.values(RAMPS).map(ramp => {
+      const light = ramp.map(c => c.map(v => (v / 255) ** 2.2)).map(([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b);
+      return light.every((v, i) => i % 8 || !i || v > light[i - 8]);
+    })"""
+    assert page.evaluate(rising) == [True] * 3
+    before = page.locator("#gene-maps canvas").first.evaluate("c => c.toDataURL()")
+    page.get_by_label("Colours of the maps").select_option("cividis")
+    assert page.locator("#gene-maps canvas").first.evaluate("c => c.toDataURL()") != before
+
+
+def test_a_link_leads_to_a_row_and_a_gene_and_back_undoes(page, browser, board):
+    page.locator("#tabs [role=tab]").nth(1).click()
+    page.locator("#tabs [role=tab]").first.click()
+    page.get_by_label("Genes with maps").select_option(HOSTILE)
+    page.select_option("#section", "B1")
+    page.locator(".grid tbody tr").nth(1).click()
+    page.locator("dialog [role=tab]", has_text="Patients").click()
+    link = page.url
+    assert page.locator("dialog a").evaluate("a => a.href") == link
+
+    other = browser.new_page()
+    other.goto(link)
+    assert other.inner_text("#drawer-title") == "ridge"
+    assert "patient A" in other.inner_text("dialog")
+    other.keyboard.press("Escape")
+    assert other.input_value("#gene") == HOSTILE
+    assert other.input_value("#section") == "B1"
+    other.goto(f"{board.as_uri()}#protocol={'c' * 12}&row=gone&gene=<b>")
+    other.reload()
+    assert "LEAKY" in other.inner_text("#board h2")
+    assert other.inner_text("[role=status]") == "The link names a row and a gene that this page does not hold."
+    other.close()
+
+    page.go_back()
+    assert page.locator("dialog [role=tab][aria-selected=true]").inner_text() == "Figures"
+    page.go_back()
+    assert not page.locator("dialog").evaluate("d => d.open")
+    page.go_back()
+    assert page.input_value("#section") == "A1"
+    page.go_forward()
+    page.go_forward()
+    assert page.inner_text("#drawer-title") == "ridge"
+    for _ in range(4):
+        page.go_back()
+    assert "LEAKY" in page.inner_text("#board h2")
+
+
+def test_print_shows_tables_whole_and_no_controls(page):
+    page.emulate_media(media="print")
+    assert [page.locator(name).first.is_visible() for name in (".bar", "#tabs", "#theme", ".grid tbody tr")] == [
+        False
+    ] * 3 + [True]
+    assert page.locator(".grid").evaluate("n => getComputedStyle(n.parentElement).overflowX") == "visible"
+    page.emulate_media(media="screen")
+    page.locator(".grid tbody tr").first.click()
+    page.emulate_media(media="print")
+    assert not page.locator("#board").is_visible()  # the opened row alone
+    assert (
+        page.locator("dialog").evaluate("d => getComputedStyle(d).overflowY") == "visible"
+    )  # on as many sheets as it needs
+
+
+def test_two_hundred_methods_open_without_delay(browser, tmp_path):
     patients = dict.fromkeys("ABCDEFGH", 0.3)
-    records = [r for i in range(100) for r in simple(f"m{i}", {p: v + i / 500 for p, v in patients.items()})]
+    records = [r for i in range(200) for r in simple(f"m{i}", {p: v + i / 1000 for p, v in patients.items()})]
     path = tmp_path / "many.html"
     path.write_text(render_page(summarise(records), {}), encoding="utf-8")
     assert path.stat().st_size < 25_000_000
     page = browser.new_page()
     start = time.perf_counter()
     page.goto(path.as_uri())
-    page.wait_for_selector(".grid tbody tr:nth-child(100)", state="attached")
+    page.wait_for_selector(".grid tbody tr:nth-child(200)", state="attached")
     assert time.perf_counter() - start < 5
     took = page.evaluate(
         "() => { const t = performance.now(); document.querySelectorAll('.grid th button')[2].click();"
@@ -327,4 +401,27 @@ def test_a_transfer_shows_the_drop_and_sorts_by_it(browser, tmp_path):
     header.get_by_role("button").click()
     assert names(page) == ["ridge", "qca", "mean"]  # the least loss first; who has no figure within stays below
     assert "0.600" in page.locator(".grid tbody tr").first.inner_text()
+    page.get_by_role("button", name="Transfer").click()
+    assert page.locator(".grid thead tr").first.inner_text().split("\t") == ["Method", "PCC HVG", "MSE"]
+    ridge = next(
+        text.split("\t") for text in page.locator(".grid tbody tr").all_inner_texts() if text.startswith("ridge")
+    )
+    assert ridge[1:4] == ["0.400", "0.600", "+0.200"]
+    page.close()
+
+
+def test_readings_and_ablations_have_a_view(browser, tmp_path):
+    path = tmp_path / "board.html"
+    tables = summarise(simple("qca", {"A": 0.3, "B": 0.3}))
+    path.write_text(render_page(tables, {}, searched=read_searched(searched(tmp_path))), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(f"{path.as_uri()}#protocol={tables[0].protocol.hash}&view=readings")
+    text = page.inner_text(".searched")
+    assert "Readings of qca: 4 of 4" in text
+    assert "Chosen: qca[similarity=" in text
+    assert "excess 0.0100; the default's is 0.1000, rank 3." in text
+    assert UNTRUSTED in text
+    assert page.locator(".searched b").all_inner_texts() == ["cosine *", "after *"]  # nothing of a name became markup
+    assert "qca better than qca[alignment=none] on pcc_hvg\t1 of 2\tA 2, B 1" in text
+    assert "Ablation" in text
     page.close()

@@ -53,9 +53,23 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def site(session: nox.Session) -> None:
-    """The documentation site, in build/site; a warning is an error. Arguments go to sphinx-build: nox -s site -- -b linkcheck."""
+    """The site, in build/site, its tutorials run; a warning is an error. Arguments go to sphinx-build: nox -s site -- -b linkcheck."""
     session.install("-e", ".[docs]")
-    session.run("python", "-P", "-m", "sphinx", "-W", "--keep-going", "-c", "docs", ".", "build/site", *session.posargs)
+    session.run(
+        "python",
+        "-P",
+        "-m",
+        "sphinx",
+        "-j",
+        "2",
+        "-W",
+        "--keep-going",
+        "-c",
+        "docs",
+        ".",
+        "build/site",
+        *session.posargs,
+    )
 
 
 @nox.session

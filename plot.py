@@ -131,7 +131,8 @@ def tissue(
             import matplotlib.pyplot as plt
 
             size = 1.9 * shape[1] + 0.7, 1.9 * shape[0] + 0.4
-            _, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
+            drawn, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
+            drawn.get_layout_engine().set(h_pad=0.12)  # room for what stands above and below a panel
         maps.draw_maps(axes, found, scale)
     return axes
 

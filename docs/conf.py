@@ -8,10 +8,21 @@ author = "The qbench contributors"
 release = version = __version__
 
 root_doc = "docs/index"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 include_patterns = ["docs/**.md", "*.md", "leaderboard/LEADERBOARD.md", "results/*.md"]
 exclude_patterns = ["leaderboard/results/**"]
-suppress_warnings = ["myst.header"]  # a card's page begins with what its command prints
+suppress_warnings = [
+    "myst.header",  # a card's page begins with what its command prints
+    "myst-nb.lexer",  # a tutorial that is not run has no kernel to say how its cells are coloured
+]
+
+# The tutorials are run, in a folder of their own each, and kept in the build folder until their text changes.
+nb_execution_mode = "cache"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_output_stderr = "remove"  # bars, which a page would show line by line
+nb_merge_streams = True
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
@@ -33,7 +44,14 @@ def without_pydantic(app, what, name, obj, skip, options):
     return True if name.startswith("model_") else skip
 
 
+def tutorials_apart(app, env, docnames):
+    """Give a parallel build's processes, which share pages in this order, every other tutorial each."""
+    found = [name for name in docnames if name.startswith("docs/tutorials/")]
+    docnames[:] = found[::2] + [name for name in docnames if name not in found] + found[1::2]
+
+
 def setup(app):
     """Hook into autodoc; a mermaid diagram, which GitHub draws, stays text here."""
     app.add_lexer("mermaid", TextLexer)
+    app.connect("env-before-read-docs", tutorials_apart)
     app.connect("autodoc-skip-member", without_pydantic)

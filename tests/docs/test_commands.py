@@ -50,16 +50,6 @@ README = {
     "qbench score predictions.csv --dataset her2st --data-dir her2st --scale log1p": "run",
     "qbench fit ridge --dataset her2st --data-dir her2st --to model": "run",
     "qbench predict --model model --image slide.tif --grid 200um --output slide.h5ad": "run",
-    "qbench run --methods qca,bleep,ridge --workers 2": ("plan", LONG),
-    "qbench sweep qca --dataset her2st --data-dir her2st --samples 16": ("parse", LONG),
-    "qbench ablate qca --dataset her2st --data-dir her2st --seeds 0,1,2": ("parse", LONG),
-    "qbench run --methods qca,bleep,ridge --ray-address 127.0.0.1:6379": ("plan", "needs a cluster; test_benchmark_cluster starts one"),
-    "ray start --head --port=6379 --include-dashboard=false": ("theirs", "Ray"),
-    "ray start --address=10.0.0.1:6379": ("theirs", "Ray"),
-    'srun --nodes=1 --ntasks=1 -w "$(hostname)" ray start --head --port=6379 --block &': ("theirs", "Slurm"),
-    'srun --nodes=3 --ntasks=3 --exclude="$(hostname)" ray start --address="$(hostname):6379" --block &': ("theirs", "Slurm"),
-    "helm install kuberay-operator kuberay/kuberay-operator": ("theirs", "Kubernetes"),
-    "helm install raycluster kuberay/ray-cluster": ("theirs", "Kubernetes"),
 }  # fmt: skip
 
 
@@ -136,7 +126,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_image_of(stained(700, 600, i), path.parent / "images" / f"S{i}.png")
     scale = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(here / "slide.tif", stained(2400, 2000), tile=(256, 256), photometric="rgb", **scale)
-    python = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    python = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "own-method.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     (here / "my.py").write_text(python[0])
     qbench(here, "qbench run --methods ridge,qca --dataset her2st --data-dir her2st --max-epochs 2 -q")
     qbench(here, "qbench protocol export --to splits --dataset her2st --data-dir her2st")

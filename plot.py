@@ -14,7 +14,8 @@ need `table`, the place of the one to draw in `results.tables`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import ConfigurationError, unknown
@@ -49,7 +50,7 @@ def board(
     """
     of = _table(results, table)
     chosen = _having(_rows(of, methods), figure)
-    with style():
+    with _styled():
         axes: Axes = _axes(ax, 5.6, 0.3 * len(chosen) + 1.0)
         rows.draw_dots(axes, of, chosen, figure)
     return axes
@@ -63,7 +64,7 @@ def patients(
     Arguments and errors are those of `board`.
     """
     chosen = _having(_rows(_table(results, table), methods), figure)
-    with style():
+    with _styled():
         axes: Axes = _axes(ax, 5.6, 0.3 * len(chosen) + 1.4)
         rows.draw_patients(axes, chosen, figure)
     return axes
@@ -81,7 +82,7 @@ def genes(results: Results, methods: Sequence[str] = (), *, table: int = 0, ax: 
     found = per_gene.pcc_by_gene(of, _rows(of, methods), results.folders)
     if not found:
         raise _nothing("scores", "these rows")
-    with style():
+    with _styled():
         axes: Axes = _axes(ax, max(4.0, 0.95 * len(found) + 1.2), 3.4)
         per_gene.draw_violins(axes, found)
     return axes
@@ -126,13 +127,14 @@ def tissue(
             f"Expected axes of {shape[0]} x {shape[1]} (genes, truth and rows), found {axes.shape}; make them with plt.subplots"
             f"({shape[0]}, {shape[1]}, squeeze=False)."
         )
-    with style():
+    with _styled():
         if axes is None:
             import matplotlib.pyplot as plt
+            from matplotlib.layout_engine import ConstrainedLayoutEngine
 
             size = 1.9 * shape[1] + 0.7, 1.9 * shape[0] + 0.4
-            drawn, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
-            drawn.get_layout_engine().set(h_pad=0.12)  # room for what stands above and below a panel
+            roomy = ConstrainedLayoutEngine(h_pad=0.12)  # for what stands above and below a panel
+            _, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout=roomy)
         maps.draw_maps(axes, found, scale)
     return axes
 
@@ -150,10 +152,19 @@ def encoders(
         raise ConfigurationError(
             "Expected rows on two encoders or more, found fewer; run the methods with encoders=['NAME', 'OTHER']."
         )
-    with style():
+    with _styled():
         axes: Axes = _axes(ax, 1.1 * len(found[0]) + 2.4, 0.42 * len(found) + 1.2)
         draw_squares(axes, found, rows.name_of(figure), colours=f"{MAP}_r" if figure.startswith("mse") else MAP)
     return axes
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    """The style of all figures; pyplot comes first, since what it sets up in a notebook must outlast the style."""
+    import matplotlib.pyplot  # noqa: F401
+
+    with style():
+        yield
 
 
 def _table(results: Results, place: int) -> Table:

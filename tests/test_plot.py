@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,16 @@ def test_tissue_shows_truth_and_rows_on_one_scale(results: Any) -> None:
     assert axes[0, 1].texts[0].get_text() == f"PCC {pcc:.2f}"
     with pytest.raises(ConfigurationError, match=r"Expected axes of 1 x 3 .* found \(1, 2\)"):
         qbench.plot.tissue(results, "A1", ["ERBB2"], axes=plt.subplots(1, 2, squeeze=False)[1])
+
+
+def test_pyplot_is_set_up_outside_the_style(results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The style's end would undo what a notebook's backend sets when pyplot is first imported, and no later figure would show.
+    seen = []
+    monkeypatch.setattr(qbench.plot, "style", lambda: seen.append("matplotlib.pyplot" in sys.modules) or nullcontext())
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot")
+    qbench.plot.board(results)
+    qbench.plot.tissue(results, "A1", ["ERBB2"])
+    assert seen == [True, True]
 
 
 def test_what_is_not_there_is_said(results: Any) -> None:

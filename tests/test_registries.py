@@ -226,6 +226,7 @@ def test_the_names_that_a_run_uses_are_said_where_another_package_claims_them(si
     assert not (site.folder / "imported").exists()
 
 
+@pytest.mark.slow
 def test_a_run_beside_broken_packages_of_all_kinds(tmp_path: Path) -> None:
     site = tmp_path / "site"
     add_module(site, "broken_package", BROKEN)

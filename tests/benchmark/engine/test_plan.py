@@ -70,6 +70,7 @@ def test_a_leaky_protocol_needs_to_be_allowed(data: Path, protocol: str) -> None
     assert all(cell.task.leaky for cell in plan.cells)
 
 
+@pytest.mark.slow
 def test_a_run_with_spots_held_out_scores_the_held_spots_and_verifies(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     asked = options(data, methods=("mean",), protocol="spots-held-out", allow_leaky=True, out=out)

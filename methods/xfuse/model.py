@@ -8,8 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from ..sections.recompute import recomputed
 from .expression import Activity, Expression
-from .network import Decoder, ImageLikelihood, Inference
+from .network import Decoder, ImageLikelihood, Inference, large
+
+
+def latent(mean: Tensor, sd: Tensor) -> tuple[Tensor, Tensor]:
+    """A draw from Normal(mean, sd), (n, ...), and its KL divergence from Normal(0, 1), (n,)."""
+    posterior = Normal(mean, sd, validate_args=False)
+    prior = Normal(torch.zeros_like(mean), torch.ones_like(sd), validate_args=False)
+    return posterior.rsample(), kl_divergence(posterior, prior).sum(dim=(1, 2, 3))
 
 
 class XFuseNetwork(nn.Module):
@@ -36,10 +44,9 @@ class XFuseNetwork(nn.Module):
 
     def drawn(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The state of latents drawn from their posteriors, and each level's KL divergence from Normal(0, 1), (n,) each."""
-        posteriors = self.inference(image)
-        prior = [Normal(torch.zeros_like(p.loc), torch.ones_like(p.scale), validate_args=False) for p in posteriors]
-        divergence = [kl_divergence(p, q).sum(dim=(1, 2, 3)) for p, q in zip(posteriors, prior, strict=True)]
-        return self.decoder([p.rsample() for p in posteriors]), divergence
+        again = large(image)
+        drawn = [recomputed(again, self, latent, p.loc, p.scale) for p in self.inference(image)]
+        return self.decoder([value for value, _ in drawn]), [divergence for _, divergence in drawn]
 
     def loss(
         self, image: Tensor, counts: Tensor, levels: Mapping[str, Tensor], disk: tuple[Tensor, Tensor], spots: int
@@ -55,7 +62,8 @@ class XFuseNetwork(nn.Module):
         """
         state, divergence = self.drawn(image)
         index, weight = disk
-        activity = self.activity(state.flatten(2)[:, :, index], weight, self.expression.active)
+        cells = state.flatten(2)[:, :, index]
+        activity = recomputed(large(image), self.activity, self.activity, cells, weight, self.expression.active)
         given = self.expression.counts(activity, self.expression.draw(), levels, drawn=True)
         terms = {
             "image": self.image(state).log_prob(image[:, : self.explained]).sum(dim=(1, 2, 3)).mean(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -9,9 +10,17 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn.functional import interpolate, softplus
 
+from ..sections.recompute import recomputed
+
 SLOPE = 0.2  # of LeakyReLU
 MOMENTUM = 0.05  # of BatchNorm
 LEAST_SD = 1e-3  # bare glass, all of one colour, would have a density without bound
+KEPT_CELLS = 524_288  # cells of a step's images whose values are kept for the gradients: 128 images of 64 x 64
+
+
+def large(images: Tensor) -> bool:
+    """Whether what comes of images (n, channels, edge, edge) is more than is kept; it is computed again then, block by block."""
+    return len(images) * images.shape[2] * images.shape[3] > KEPT_CELLS
 
 
 def block(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -44,14 +53,19 @@ class Inference(nn.Module):
 
     def forward(self, image: Tensor) -> list[Normal]:
         """Normal (n, width * 2^level, edge / 2^level, edge / 2^level) of each level."""
-        x, found = self.enter(image), []
+        again, found = large(image), []
+        x = recomputed(again, self.enter, self.enter, image)
         for level, conv in enumerate(self.blocks):
-            x = conv(x)
-            sd = softplus(self.sd[level](x).float()) + LEAST_SD
-            found.append(Normal(self.mean[level](x).float(), sd, validate_args=False))
+            x = recomputed(again, conv, conv, x)
+            mean, sd = recomputed(again, self, partial(self._posterior, level), x)
+            found.append(Normal(mean, sd, validate_args=False))
             if level < len(self.down):
-                x = self.down[level](x)
+                x = recomputed(again, self.down[level], self.down[level], x)
         return found
+
+    def _posterior(self, level: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        sd = softplus(self.sd[level](x).float()) + LEAST_SD
+        return self.mean[level](x).float(), sd
 
 
 class Decoder(nn.Module):
@@ -66,12 +80,18 @@ class Decoder(nn.Module):
 
     def forward(self, latents: list[Tensor]) -> Tensor:
         """From the deepest level up."""
-        x: Tensor = self.blocks[-1](latents[-1])
+        again = large(latents[0])
+        x: Tensor = recomputed(again, self.blocks[-1], self.blocks[-1], latents[-1])
         for level in reversed(range(len(latents) - 1)):
-            x = interpolate(x, latents[level].shape[2:], mode="bilinear")
-            x = self.join[level](torch.cat([self.up[level](x), latents[level]], dim=1))
-            x = self.blocks[level](x)
+            x = recomputed(again, self, partial(self._joined, level), x, latents[level])
         return x
+
+    def _joined(self, level: int, x: Tensor, latent: Tensor) -> Tensor:
+        again, up, join, conv = large(latent), self.up[level], self.join[level], self.blocks[level]
+        x = recomputed(again, up, up, interpolate(x, latent.shape[2:], mode="bilinear"))
+        x = recomputed(again, join, join, torch.cat([x, latent], dim=1))
+        out: Tensor = recomputed(again, conv, conv, x)
+        return out
 
 
 class ImageLikelihood(nn.Module):

@@ -155,6 +155,30 @@ def test_the_loss_reaches_every_branch_and_of_one_metagene_no_effect():
     assert net.expression.rate.grad.any()
 
 
+def test_a_large_step_is_the_same_whether_values_are_kept_or_computed_again(monkeypatch):
+    image, counts, level = torch.randn(6, 4, 4, 4), torch.full((6, 3), 2.0), {"section": torch.tensor([0, 1] * 3)}
+    kept: list[int] = []
+
+    def step() -> tuple[dict[str, torch.Tensor], int]:
+        torch.manual_seed(0)
+        net = network()
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+            loss, _ = net.loss(image, counts, level, DISK, 50)
+        loss.backward()
+        gradients = {name: w.grad for name, w in net.named_parameters()}
+        return {"loss": loss.detach(), **gradients, **dict(net.named_buffers())}, sum(kept)
+
+    before, much = step()
+    monkeypatch.setattr("qbench.methods.xfuse.network.KEPT_CELLS", 5)
+    again, little = step()
+    assert little < 0.7 * much
+    for name, value in before.items():
+        torch.testing.assert_close(
+            again[name], value, rtol=1e-4, atol=1e-6, msg=lambda found, name=name: f"{name}: {found}"
+        )
+
+
 def test_a_split_and_a_merge_of_twins_change_nothing():
     net = network(active=1).eval()
     image = torch.randn(4, 4, 4, 4)

@@ -28,6 +28,7 @@ from .leaderboard.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from .leaderboard.frames import Results
@@ -50,8 +51,7 @@ def board(
     """
     of = _table(results, table)
     chosen = _having(_rows(of, methods), figure)
-    with _styled():
-        axes: Axes = _axes(ax, 5.6, 0.3 * len(chosen) + 1.0)
+    with _axes(ax, 5.6, 0.3 * len(chosen) + 1.0) as axes:
         rows.draw_dots(axes, of, chosen, figure)
     return axes
 
@@ -64,8 +64,7 @@ def patients(
     Arguments and errors are those of `board`.
     """
     chosen = _having(_rows(_table(results, table), methods), figure)
-    with _styled():
-        axes: Axes = _axes(ax, 5.6, 0.3 * len(chosen) + 1.4)
+    with _axes(ax, 5.6, 0.3 * len(chosen) + 1.4) as axes:
         rows.draw_patients(axes, chosen, figure)
     return axes
 
@@ -82,8 +81,7 @@ def genes(results: Results, methods: Sequence[str] = (), *, table: int = 0, ax: 
     found = per_gene.pcc_by_gene(of, _rows(of, methods), results.folders)
     if not found:
         raise _nothing("scores", "these rows")
-    with _styled():
-        axes: Axes = _axes(ax, max(4.0, 0.95 * len(found) + 1.2), 3.4)
+    with _axes(ax, max(4.0, 0.95 * len(found) + 1.2), 3.4) as axes:
         per_gene.draw_violins(axes, found)
     return axes
 
@@ -127,14 +125,11 @@ def tissue(
             f"Expected axes of {shape[0]} x {shape[1]} (genes, truth and rows), found {axes.shape}; make them with plt.subplots"
             f"({shape[0]}, {shape[1]}, squeeze=False)."
         )
-    with _styled():
-        if axes is None:
-            import matplotlib.pyplot as plt
-            from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-            size = 1.9 * shape[1] + 0.7, 1.9 * shape[0] + 0.4
-            roomy = ConstrainedLayoutEngine(h_pad=0.12)  # for what stands above and below a panel
-            _, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout=roomy)
+    if axes is None:
+        drawn = _figure(1.9 * shape[1] + 0.7, 1.9 * shape[0] + 0.4)
+        with style():
+            axes = drawn.subplots(*shape, squeeze=False)
+    with style():
         maps.draw_maps(axes, found, scale)
     return axes
 
@@ -152,19 +147,25 @@ def encoders(
         raise ConfigurationError(
             "Expected rows on two encoders or more, found fewer; run the methods with encoders=['NAME', 'OTHER']."
         )
-    with _styled():
-        axes: Axes = _axes(ax, 1.1 * len(found[0]) + 2.4, 0.42 * len(found) + 1.2)
+    with _axes(ax, 1.1 * len(found[0]) + 2.4, 0.42 * len(found) + 1.2) as axes:
         draw_squares(axes, found, rows.name_of(figure), colours=f"{MAP}_r" if figure.startswith("mse") else MAP)
     return axes
 
 
 @contextmanager
-def _styled() -> Iterator[None]:
-    """The style of all figures; pyplot comes first, since what it sets up in a notebook must outlast the style."""
-    import matplotlib.pyplot  # noqa: F401
-
+def _axes(given: Axes | None, width: float, height: float) -> Iterator[Axes]:
+    """The axes given, or those of a new figure, in the style of all figures while they are drawn on."""
+    drawn = None if given is not None else _figure(width, height)
     with style():
-        yield
+        yield given if drawn is None else drawn.add_subplot()  # type: ignore[misc]  # one of them is there
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure that a notebook shows: what its backend sets up with the first one would not outlast the style."""
+    import matplotlib.pyplot as plt
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return plt.figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.12))
 
 
 def _table(results: Results, place: int) -> Table:
@@ -186,14 +187,6 @@ def _having(chosen: Sequence[Row], figure: str) -> list[Row]:
     if not found:
         raise unknown("figure", figure, {name for row in chosen for name in row.figures})
     return found
-
-
-def _axes(given: Axes | None, width: float, height: float) -> Any:
-    if given is not None:
-        return given
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
 def _nothing(what: str, where: str) -> ConfigurationError:

@@ -36,6 +36,8 @@ python_use_unqualified_type_names = True
 
 html_theme = "furo"
 html_title = f"qbench {__version__}"
+html_static_path = ["_static"]
+html_css_files = ["tutorials.css"]
 html_copy_source = False
 
 

@@ -77,7 +77,7 @@ class Results(pd.DataFrame):  # type: ignore[misc]  # pandas ships no types
 
         console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_jupyter=False, highlight=False)
         print_tables(self.tables, console)
-        frame = '<pre style="line-height:normal;overflow-x:auto">{code}</pre>'
+        frame = '<pre style="font-size:.85em;line-height:normal;overflow-x:auto">{code}</pre>'
         return console.export_html(inline_styles=True, code_format=frame)
 
 

@@ -15,11 +15,13 @@ class Nearest(Method):
     def fit(self, train, validation, context):
         """Keep the training spots."""
         self.genes = train.genes
-        self.features, self.target = np.asarray(train.features()), np.asarray(train.target)
+        self.features = np.asarray(train.features())
+        self.target = np.asarray(train.target)
 
     def predict(self, section):
         """Copy, for each spot, its nearest training spot: float32 (spots, genes)."""
-        return self.target[cdist(np.asarray(section.features()), self.features).argmin(axis=1)]
+        distances = cdist(np.asarray(section.features()), self.features)
+        return self.target[distances.argmin(axis=1)]
 
     def state(self):
         """Arrays to store, by name."""

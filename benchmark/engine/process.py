@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -21,6 +21,9 @@ PRELOAD = (
     "anndata", "pandas", "pyarrow.parquet", "scipy.sparse", "torch", "torch._dynamo", "qbench.benchmark.engine.cell",
     "qbench.benchmark.sweep.trial",
 )  # fmt: skip
+
+# Threads that spin while they wait starve the process on the other core; has to be set before torch is loaded.
+_WAITING = ("OMP_WAIT_POLICY", "PASSIVE")
 
 Send = Callable[[str, Mapping[str, Any] | str], None]
 Target = Callable[[str, Send], None]
@@ -45,13 +48,8 @@ def events(target: Target, payload: str) -> Generator[tuple[str, Any], None, Non
     Raises:
         ProcessDied: after what it had sent, if it ended before `target` returned.
     """
-    # Threads that spin while they wait starve the process on the other core; has to be set before torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    context: Any = multiprocessing.get_context(
-        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    )
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(list(PRELOAD))
+    os.environ.setdefault(*_WAITING)
+    context = _context()
     ours, theirs = context.Pipe()
     process = context.Process(target=_main, args=(target, payload, theirs), daemon=True)
     _start(process)
@@ -74,18 +72,45 @@ def events(target: Target, payload: str) -> Generator[tuple[str, Any], None, Non
         raise ProcessDied(process.exitcode or 0)
 
 
+def warm() -> None:
+    """Start the server that processes are forked from: it imports, for seconds, while the caller does something else.
+
+    Nothing where it runs already, or where processes are not forked from one. What it imports it may still be importing
+    when the first process is asked for, which then waits for the rest.
+    """
+    context = _context()
+    if context.get_start_method() != "forkserver":
+        return
+    from multiprocessing import forkserver
+
+    own = os.environ.get(_WAITING[0])
+    os.environ.setdefault(*_WAITING)
+    try:
+        with _deaf():
+            forkserver.ensure_running()
+    finally:
+        if own is None:
+            del os.environ[_WAITING[0]]  # the caller's own threads stay as they are
+
+
+def _context() -> Any:
+    """How processes are started: forked from a server that has imported `PRELOAD`, where the system has that."""
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(list(PRELOAD))
+    return context
+
+
 def _start(process: Any) -> None:
     """Start a process; a server that it is forked from is started where there is none, deaf to Ctrl-C.
 
     Raises:
         QbenchError: the server was killed.
     """
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # else it would unblock the signal again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        process.start()
+        with _deaf():
+            process.start()
     except (EOFError, OSError) as error:
         found = QbenchError(
             f"Expected the helper process that starts cells to live, but it was killed ({reason(error)}); is this machine out of "
@@ -93,6 +118,17 @@ def _start(process: Any) -> None:
         )
         found.exit_code = 1
         raise found from error
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started inside is deaf to Ctrl-C."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # else it would unblock the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

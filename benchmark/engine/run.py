@@ -15,6 +15,7 @@ from ...methods.encoders.features import release
 from ...methods.encoders.registry import EncoderSpec
 from .inputs import prepare
 from .plan import Plan, PlannedCell
+from .process import warm
 from .reporter import Reporter
 from .worker import run_apart
 
@@ -38,6 +39,8 @@ def execute(plan: Plan, reporter: Reporter, damaged: Callable[[str], None] | Non
     try:
         if pending:
             remove_leftovers(pending[0].task.folder.parent)
+            if not _through_ray(plan):
+                warm()  # it imports while the inputs are made
             _prepare(plan, {(cell.task.method, cell.task.encoder) for cell in pending}, reporter)
             records |= _run_cells(plan, pending, reporter)
             remove_leftovers(
@@ -56,7 +59,7 @@ def execute(plan: Plan, reporter: Reporter, damaged: Callable[[str], None] | Non
 
 def _run_cells(plan: Plan, pending: list[PlannedCell], reporter: Reporter) -> dict[str, Record]:
     """Run cells here, one after another, or through Ray where workers or a cluster were asked for."""
-    if plan.options.workers or plan.options.ray_address:
+    if _through_ray(plan):
         from .cluster import run_on_ray
 
         return run_on_ray([cell.task for cell in pending], plan.options, reporter)
@@ -67,6 +70,10 @@ def _run_cells(plan: Plan, pending: list[PlannedCell], reporter: Reporter) -> di
         records[cell.task.cell] = record
         reporter.cell_done(cell.task, record)
     return records
+
+
+def _through_ray(plan: Plan) -> bool:
+    return bool(plan.options.workers or plan.options.ray_address)
 
 
 def genes_missing(records: Iterable[Record]) -> dict[str, set[str]]:

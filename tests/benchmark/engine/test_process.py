@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from qbench.benchmark.engine.process import ProcessDied, events
+from qbench.benchmark.engine.process import ProcessDied, events, warm
 
 TARGETS = """
 import os, signal
@@ -55,6 +56,20 @@ def test_what_a_process_sent_before_it_died_arrives_first(targets: ModuleType) -
     assert next(sent) == ("step", {"number": 1})
     with pytest.raises(ProcessDied, match="signal 9"):
         next(sent)
+
+
+def test_a_server_started_before_serves_the_first_process_and_leaves_the_caller_as_it_was(
+    tmp_path: Path, targets: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from multiprocessing import forkserver
+
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    warm()
+    server = forkserver._forkserver._forkserver_pid
+    warm()
+    assert "OMP_WAIT_POLICY" not in os.environ
+    assert [values["number"] for _, values in events(targets.work, str(tmp_path))] == [1, 2, 3, 4, 5]
+    assert forkserver._forkserver._forkserver_pid == server is not None
 
 
 @pytest.mark.slow

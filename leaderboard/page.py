@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..errors import ConfigurationError, DataError, short
+from .finer import read_finer
 from .page_data import table_data
 from .page_maps import METHODS, Thumbnail, map_data, map_genes
 from .reported import read_reported
@@ -43,6 +44,7 @@ def render_page(
     thumbnails: Mapping[tuple[str, str], Thumbnail] | None = None,
     genes: Sequence[str] = (),
     searched: Found | None = None,
+    finer: Mapping[str, Path] | None = None,
 ) -> str:
     """The page's HTML.
 
@@ -52,8 +54,10 @@ def render_page(
         thumbnails: (dataset, section) -> picture under the spots.
         genes: shown on the maps before the markers.
         searched: readings and ablations, as `searched.read_searched` found them.
+        finer: section -> map finer than spots, see `finer.read_finer`.
 
     Raises:
+        ConfigurationError: a map of a section that no table has on its image.
         DataError: a page above 25 MB.
     """
     thumbnails = thumbnails or {}
@@ -65,9 +69,16 @@ def render_page(
         maps = map_data(table, folders, wanted, thumbnails)
         of_readings = (searched or {}).get((table.protocol.hash, table.track), [])
         data["tables"].append({**table_data(table, folders, reported), "maps": maps, "readings": of_readings})
+        if maps is not None:
+            _add_finer(maps, finer or {})
         for section in () if maps is None else [s for s, held in maps["sections"].items() if held["image"]]:
             key = (table.protocol.tested, section)
             data["images"]["/".join(key)] = thumbnails[key].uri
+    shown = {name for part in data["tables"] for name in (part["maps"] or {"sections": {}})["sections"]}
+    for name in (finer or {}).keys() - shown:
+        raise ConfigurationError(
+            f"Expected a section with maps on the page as --finer SECTION=FILE, found {short(name)}; sections: {', '.join(sorted(shown))}."
+        )
     page = _fill(data)
     if (size := len(page.encode())) > LARGEST:
         raise DataError(
@@ -75,6 +86,25 @@ def render_page(
             "fewer protocols, or smaller thumbnails."
         )
     return page
+
+
+def _add_finer(maps: dict[str, Any], finer: Mapping[str, Path]) -> None:
+    """Put each map beside those of its section, whose genes it shows and on whose image it lies."""
+    for name, path in finer.items():
+        if (held := maps["sections"].get(name)) is None:
+            continue
+        found = read_finer(path, held["genes"])
+        right, bottom = (
+            found[a] + found["step"] * n for a, n in zip(("left", "top"), found["shape"][::-1], strict=True)
+        )
+        xs, ys = held["xy"][::2], held["xy"][1::2]
+        inside = [found["left"] <= x <= right and found["top"] <= y <= bottom for x, y in zip(xs, ys, strict=True)]
+        if not held["pixels"] or sum(inside) < len(inside) / 2:
+            raise ConfigurationError(
+                f"Expected a map of section {name}'s image in {path}, found one that holds {sum(inside)} of its {len(inside)} "
+                "spots; predict that image, in its own pixels."
+            )
+        held["finer"] = found
 
 
 def _fit(

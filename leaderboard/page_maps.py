@@ -108,5 +108,7 @@ def _section(
         "pcc": [[found.get((section, gene)) for found in scores] for gene in known.genes],
         "absent": [s is None for s in stored],
         "xy": [round(float(v), 1) for v in xy.ravel()],
+        "pixels": known.pixel_xy is not None,
         "image": False,
+        "finer": None,
     }

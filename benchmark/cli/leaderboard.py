@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...errors import ConfigurationError, unknown
+from ...errors import ConfigurationError, short, unknown
 from . import flags
 from .damage import naming_damage, remembering
 
@@ -47,6 +48,13 @@ def leaderboard(
         typer.Option("--encoder", help="Rank the rows of this encoder alone, or of these; rows without one stay."),
     ] = None,
     genes: flags.Genes = None,
+    finer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--finer",
+            help="SECTION=FILE: a map of 'qbench predict --resolution' on that section's image, for the page; repeatable.",
+        ),
+    ] = None,
     data_dir: flags.DataDir = None,
     dataset: flags.Dataset = None,
     out: flags.Out = None,
@@ -64,6 +72,7 @@ def leaderboard(
         raise unknown("format", form, FORMATS)
     if genes is not None and form != "html":
         raise ConfigurationError("--genes chooses the maps of the page, found another format; add --format html.")
+    maps = _finer(finer or (), form)
     files, encoders = detail or form in ("html", "json", "csv"), split_list(encoder or "")
     with naming_damage() as damaged:
         with remembering(out or runs) as sha256:
@@ -80,7 +89,7 @@ def leaderboard(
             print_tables(tables, Console(highlight=False), detail)
             return
         if form == "html":
-            text = _page(tables, folders, genes, data_dir, dataset, read_searched(out or runs, damaged))
+            text = _page(tables, folders, genes, data_dir, dataset, read_searched(out or runs, damaged), maps)
         else:
             from ...leaderboard.render import render
 
@@ -102,6 +111,7 @@ def _page(
     data_dir: Path | None,
     dataset: str | None,
     searched: Found,
+    finer: dict[str, Path],
 ) -> str:
     from ...datasets.registry import card
     from ...leaderboard.genes import check_genes
@@ -117,7 +127,20 @@ def _page(
     thumbnails, notes = make_thumbnails(tables, data_dir, cards)
     for note in [*notes, *without_table(searched, tables)]:
         typer.echo(note, err=True)
-    return render_page(tables, folders, thumbnails, chosen, searched)
+    return render_page(tables, folders, thumbnails, chosen, searched, finer)
+
+
+def _finer(values: Iterable[str], form: str | None) -> dict[str, Path]:
+    """The maps by section, of a page alone."""
+    found: dict[str, Path] = {}
+    for value in values:
+        section, _, file = value.partition("=")
+        if form != "html":
+            raise ConfigurationError("--finer adds maps to the page, found another format; add --format html.")
+        if not (section and file) or section in found:
+            raise ConfigurationError(f"Expected --finer SECTION=FILE, each section once, found {short(value)}.")
+        found[section] = Path(file).expanduser()
+    return found
 
 
 def _by_suffix(output: Path) -> str:

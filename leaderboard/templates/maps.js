@@ -220,7 +220,7 @@ function drawMaps(table, state, node, ramp) {
       ),
     );
   });
-  node.replaceChildren(...figures);
+  node.replaceChildren(...figures, ...finerFigure(held, state, DATA.images[`${table.dataset}/${state.section}`]));
   const bar = h("canvas", { width: 256, height: 1, "aria-hidden": "true" }),
     context = bar.getContext("2d");
   RAMPS[state.colours].forEach((colour, i) => {
@@ -232,4 +232,23 @@ function drawMaps(table, state, node, ramp) {
     bar,
     state.scale === "shared" ? `${number(held.scale[at], 2)} log1p` : "high",
   );
+}
+
+// A map finer than spots, of a model that was fitted apart: no figure of the board is of it.
+function finerFigure(held, state, uri) {
+  const found = held.finer,
+    at = found ? found.genes.indexOf(state.gene) : -1;
+  if (at < 0) return [];
+  const canvas = h("canvas", { role: "img", "aria-label": `${state.gene} on ${state.section}, ${found.title}, finer than spots` });
+  const largest = state.scale === "shared" ? held.scale[held.genes.indexOf(state.gene)] : found.scale[at];
+  paintFiner(canvas, held, found, at, largest, state, uri);
+  return [
+    h(
+      "figure",
+      {},
+      canvas,
+      h("figcaption", {}, h("span", {}, `${found.title}, every ${found.resolution}`), h("span", { class: "soft" }, `up to ${number(found.scale[at], 2)}`)),
+      h("p", { class: "soft note" }, `Of a model fitted apart on ${found.dataset}, perhaps on this section too: not a cell of the board, and judged nowhere.`),
+    ),
+  ];
 }

@@ -6,41 +6,66 @@ const picture = once((uri) => {
 });
 
 function paint(canvas, held, values, state, uri) {
-  const [left, top, width, height] = frame(held),
-    size = 760,
-    factor = size / width;
-  canvas.width = size;
-  canvas.height = Math.round(height * factor);
-  const context = canvas.getContext("2d"),
-    radius = spotRadius(held) * factor,
-    ramp = RAMPS[state.colours];
   let low = 0,
     high = 255;
   if (state.scale === "own") {
     [low, high] = extent(values);
   }
-  const dots = () => {
+  const ramp = RAMPS[state.colours];
+  onTissue(canvas, held, state, uri, (context, left, top, factor) => {
+    const radius = spotRadius(held) * factor;
     for (let i = 0; i < values.length; i++) {
       context.beginPath();
       context.arc((held.xy[2 * i] - left) * factor, (held.xy[2 * i + 1] - top) * factor, radius, 0, 2 * Math.PI);
       context.fillStyle = `rgb(${ramp[Math.max(0, Math.min(255, Math.round((255 * (values[i] - low)) / (high - low || 1))))]})`;
       context.fill();
     }
-  };
-  const image = uri && state.tissue > 0 ? picture(uri) : null;
+  });
+}
+
+const finerValues = once((found) => bytes(found.values));
+
+// A picture of one gene, 255 of whose values are its scale; `largest` is where the ramp ends.
+function paintFiner(canvas, held, found, at, largest, state, uri) {
+  const [rows, columns] = found.shape,
+    values = finerValues(found).subarray(at * rows * columns, (at + 1) * rows * columns),
+    pixels = new ImageData(columns, rows),
+    ramp = RAMPS[state.colours];
+  values.forEach((value, i) => {
+    if (!value) return; // beside tissue
+    const share = (((value - 1) / 254) * found.scale[at]) / largest;
+    pixels.data.set([...ramp[Math.min(255, Math.round(255 * share))], 255], 4 * i);
+  });
+  const small = h("canvas", { width: columns, height: rows });
+  small.getContext("2d").putImageData(pixels, 0, 0);
+  onTissue(canvas, held, state, uri, (context, left, top, factor) => {
+    context.imageSmoothingEnabled = false;
+    const edge = found.step * factor;
+    context.drawImage(small, (found.left - left) * factor, (found.top - top) * factor, columns * edge, rows * edge);
+  });
+}
+
+// Draw over the picture of the tissue, once that is there.
+function onTissue(canvas, held, state, uri, draw) {
+  const [left, top, width, height] = frame(held),
+    factor = 760 / width,
+    context = canvas.getContext("2d"),
+    image = uri && state.tissue > 0 ? picture(uri) : null;
+  canvas.width = 760;
+  canvas.height = Math.round(height * factor);
   const all = () => {
     context.clearRect(0, 0, canvas.width, canvas.height);
     context.globalAlpha = state.tissue;
     context.drawImage(image, -left * factor, -top * factor, held.size[0] * factor, held.size[1] * factor);
     context.globalAlpha = 0.92;
-    dots();
+    draw(context, left, top, factor);
   };
-  if (!image) dots();
-  else if (image.complete && image.naturalWidth) all();
-  else {
-    dots();
-    image.addEventListener("load", all, { once: true });
+  if (image && image.complete && image.naturalWidth) {
+    all();
+    return;
   }
+  draw(context, left, top, factor);
+  if (image) image.addEventListener("load", all, { once: true });
 }
 
 // What is drawn of a section: its spots and three radii around.

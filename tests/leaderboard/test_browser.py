@@ -22,6 +22,7 @@ from ..support.leaderboard_factory import protocol, record, simple
 from ..support.leaderboard_runs import make_runs
 from ..support.needs import need
 from ..support.places import ROOT
+from .test_finer import fine_map
 from .test_searched import HOSTILE as UNTRUSTED
 from .test_searched import searched
 from .test_transfer import across, within
@@ -407,6 +408,27 @@ def test_a_transfer_shows_the_drop_and_sorts_by_it(browser, tmp_path):
         text.split("\t") for text in page.locator(".grid tbody tr").all_inner_texts() if text.startswith("ridge")
     )
     assert ridge[1:4] == ["0.400", "0.600", "+0.200"]
+    page.close()
+
+
+def test_a_map_finer_than_spots_is_drawn_beside_those_of_its_section(browser, tmp_path):
+    make_runs(tmp_path / "runs", {"ridge": 0.5}, patients="A", sections=1)
+    found = find_records(tmp_path / "runs")
+    tables, folders = summarise([r for _, r in found]), folders_by_cell(found)
+    finer = {"A1": fine_map(tmp_path / "map.h5ad", (HOSTILE, "ERBB2"), points=40, step=100.0)}
+    path = tmp_path / "board.html"
+    path.write_text(render_page(tables, folders, finer=finer), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(path.as_uri())
+    page.get_by_label("Genes with maps").select_option("ERBB2")
+    last = page.locator("#gene-maps figure").last
+    assert "istar, every 80 µm" in last.inner_text()
+    assert "not a cell of the board" in last.inner_text()
+    # All over the map ERBB2 is 1, a third of the truth's largest or so: one colour, and none beside the map.
+    colours = "c => [...new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer))].length"
+    assert 1 <= last.locator("canvas").evaluate(colours) <= 4
+    page.get_by_label("Genes with maps").select_option("G3")
+    assert "istar" not in page.inner_text("#gene-maps")
     page.close()
 
 

@@ -152,6 +152,59 @@ def test_a_gene_named_like_markup_is_shown_as_text(page):
     assert page.get_by_role("button", name=HOSTILE).count() == 1
 
 
+def test_no_name_becomes_markup_in_the_board_its_views_or_its_drawers(browser, tmp_path):
+    evil = "\"'><img src=x onerror=alert(1)><a href=javascript:alert(1)> onmouseover=alert(1) ${alert(1)}"
+    of = protocol(name=f"p{evil}", dataset=f"d{evil}", sections=(f"A{evil}1", f"B{evil}1"))
+    found = [
+        r
+        for n, (method, encoder) in enumerate([(f"m{evil}", f"e{evil}"), (f"n{evil}", "uni"), ("ridge", f"e{evil}")])
+        for r in simple(
+            method,
+            {f"A{evil}": 0.5 + n / 10, f"B{evil}": 0.4},
+            of=of,
+            encoder=encoder,
+            settings={f"k{evil}": f"v{evil}"},
+        )
+    ]
+    found.append(record(f"f{evil}", f"A{evil}", of=of, failed=f"it said {evil}"))
+    path = tmp_path / "board.html"
+    path.write_text(render_page(summarise(found), {}), encoding="utf-8")
+    page = browser.new_page()
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("dialog", lambda dialog: (problems.append("a dialog opened"), dialog.dismiss()))
+    page.goto(path.as_uri())
+    scripts = page.locator("script").count()
+    seen = []
+    for row in range(4):
+        page.locator(".grid tbody tr").nth(row).click()
+        for tab in page.locator("dialog [role=tab]").all():
+            tab.click()
+            seen.append(page.inner_text("dialog"))
+            _check_markup(page, scripts)
+        page.keyboard.press("Escape")
+    assert any(f"it said {evil}" in text for text in seen)
+    assert any(f"patient A{evil}" in text for text in seen)
+    page.get_by_text("Method by encoder", exact=True).click()
+    assert evil in page.locator(".matrix").inner_text()
+    _check_markup(page, scripts)
+    for titled in page.locator("[title]:visible").all()[:20]:
+        titled.hover()
+    assert problems == []
+    page.close()
+
+
+def _check_markup(page, scripts: int) -> None:
+    """What a name could have made: elements that load or run, handlers in attributes, addresses that run."""
+    assert page.locator("script").count() == scripts
+    assert page.locator("img, iframe, object, embed, base, form[action], link[rel=import]").count() == 0
+    attributes = page.evaluate(
+        "[...document.querySelectorAll('*')].flatMap(n => [...n.attributes].map(a => [a.name, a.value]))"
+    )
+    assert [name for name, _ in attributes if name.startswith("on")] == []
+    assert [v for name, v in attributes if name in {"href", "src"} and v.strip().lower().startswith("javascript")] == []
+
+
 def test_picking_a_gene_redraws_the_maps(page):
     def picture() -> str:
         return page.locator("#gene-maps canvas").first.evaluate("c => c.toDataURL()")

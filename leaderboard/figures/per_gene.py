@@ -60,7 +60,7 @@ def draw_violins(axes: Any, found: Sequence[Violin]) -> None:
         _violin(axes, i, np.array(list(violin.by_gene.values())), TRUTH if violin.name == CEILING else colour(i))
         dots = np.array([value for gene, value in violin.by_gene.items() if gene in violin.dots])
         axes.scatter(i + rng.uniform(-0.1, 0.1, len(dots)), dots, s=3, color="#222222", alpha=0.35, linewidths=0)
-    slant = {"rotation": 20, "ha": "right"} if len(found) > 5 else {}
+    slant = {"rotation": 20, "ha": "right"} if len(found) > 5 or any(len(violin.name) > 14 for violin in found) else {}
     axes.set_xticks(range(len(found)), [violin.name for violin in found], **slant)
     axes.axhline(0, color="#bbbbbb", lw=0.8, zorder=0)
     axes.set_ylabel("PCC of a gene")

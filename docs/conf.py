@@ -1,5 +1,8 @@
 """The documentation site: `nox -s site`. Its source is the repository's root, so that README, changelog and board are pages of it."""
 
+import os
+from pathlib import Path
+
 from pygments.lexers.special import TextLexer
 from qbench.version import __version__
 
@@ -20,6 +23,9 @@ suppress_warnings = [
 nb_execution_mode = "cache"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
+if chosen := os.environ.get("QBENCH_TUTORIALS"):  # names with commas: only these are run
+    found = Path(__file__).parent.glob("tutorials/*.md")
+    nb_execution_excludepatterns = [f"tutorials/{path.name}" for path in found if path.stem not in chosen.split(",")]
 nb_execution_timeout = 600
 nb_output_stderr = "remove"  # bars, which a page would show line by line
 nb_merge_streams = True

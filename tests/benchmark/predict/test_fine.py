@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import anndata
@@ -19,6 +20,7 @@ from qbench.datasets.images import open_image
 from qbench.datasets.stain_treatment import fit_treatment
 from qbench.datasets.views import Views, view_windows
 from qbench.errors import ConfigurationError
+from qbench.leaderboard.finer import read_finer
 
 from ...support.slide_images import SCALE, stained_dataset
 
@@ -81,6 +83,9 @@ def test_a_map_finer_than_spots(data: Path, model: Path, tmp_path: Path) -> None
     np.testing.assert_allclose((xy - 16) / 32, np.rint((xy - 16) / 32), atol=1e-9)
     assert np.isfinite(table.X).all()
     assert table.X.std(axis=0).max() > 0
+    shown = read_finer(out, ["ERBB2"])  # as the leaderboard's page shows it: a pixel a point
+    assert (shown["title"][:5], shown["resolution"], shown["step"]) == ("istar", "16 µm", 32)
+    assert sum(value > 0 for value in base64.b64decode(shown["values"])) == table.n_obs
 
 
 @pytest.mark.slow

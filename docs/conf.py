@@ -53,8 +53,9 @@ def without_pydantic(app, what, name, obj, skip, options):
 
 
 def tutorials_apart(app, env, docnames):
-    """Give a parallel build's processes, which share pages in this order, every other tutorial each."""
-    found = [name for name in docnames if name.startswith("docs/tutorials/")]
+    """Give a parallel build's processes, which share pages in this order, every other tutorial that is run."""
+    left = {name.removesuffix(".md") for name in app.config.nb_execution_excludepatterns}
+    found = [n for n in docnames if n.startswith("docs/tutorials/") and n.removeprefix("docs/") not in left]
     docnames[:] = found[::2] + [name for name in docnames if name not in found] + found[1::2]
 
 

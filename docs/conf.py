@@ -13,7 +13,7 @@ release = version = __version__
 root_doc = "docs/index"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 include_patterns = ["docs/**.md", "*.md", "leaderboard/LEADERBOARD.md", "results/*.md"]
-exclude_patterns = ["leaderboard/results/**"]
+exclude_patterns = ["leaderboard/results/**", "docs/templates/**"]
 suppress_warnings = [
     "myst.header",  # a card's page begins with what its command prints
     "myst-nb.lexer",  # a tutorial that is not run has no kernel to say how its cells are coloured

@@ -45,7 +45,18 @@ def test_its_own_test_passes(tmp_path: Path) -> None:
     add_package(tmp_path, stated["name"], stated["entry-points"], stated["version"])
     scripts = str(Path(sys.executable).parent)
     env = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": os.pathsep.join([scripts, os.environ.get("PATH", "")])}
-    command = [sys.executable, "-P", "-m", "pytest", "-q", "-c", os.devnull, str(TEMPLATE / "tests")]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        os.devnull,
+        str(TEMPLATE / "tests"),
+    ]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 

@@ -24,6 +24,7 @@ from . import add_commands
 # What torch compiles is kept with everything else that is made once; importing torch's compiler would settle on /tmp.
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(default_root().absolute() / ".compiled"))
 
+_AGAIN = 10.0  # seconds after which a command that a signal did not end is told once more
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # What a path on the command line that cannot be raises, wherever it is first used.
 _NO_PLACE = {
@@ -117,11 +118,16 @@ def main() -> None:
 
 def _stop(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # once is enough: what runs is brought to an end
+    if hasattr(signal, "setitimer"):  # but C++ and destructors swallow what is raised inside them
+        signal.signal(signal.SIGALRM, lambda *_: _stop(number, None))
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
     raise Stopped(number)
 
 
 def _end(number: int) -> None:
     """Say that the command was stopped, and leave as one that the signal ended; nothing on the way may take long."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
     name = "Stopped" if number == signal.SIGINT else f"Stopped by {signal.Signals(number).name}"
     print(f"{name}; what is done is kept, the same command goes on from here.", file=sys.stderr, flush=True)
     sys.exit(128 + number)

@@ -12,7 +12,10 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from multiprocessing.connection import Connection
+from types import FrameType
 from typing import Any
+
+import psutil
 
 from ...errors import QbenchError, reason
 
@@ -108,8 +111,11 @@ def _start(process: Any) -> None:
     Raises:
         QbenchError: the server was killed.
     """
+    served = _context().get_start_method() == "forkserver"
     try:
-        with _deaf():
+        warm()
+        # What is forked from the server is deaf as it is; here a signal is heard while the server still imports.
+        with _uninterrupted(), contextlib.nullcontext() if served else _deaf():
             process.start()
     except (EOFError, OSError) as error:
         found = QbenchError(
@@ -118,6 +124,40 @@ def _start(process: Any) -> None:
         )
         found.exit_code = 1
         raise found from error
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A signal that comes inside is dealt with afterwards: a process that was half told what to do ends in a traceback.
+
+    Blocking it in this thread would not do: another one takes it, and its handler runs here all the same.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM) if main else ()
+    before = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+    came: list[tuple[int, FrameType | None]] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append((number, frame))
+        _end_server()
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number, frame in came[:1]:
+            before[number](number, frame)
+
+
+def _end_server() -> None:
+    """End the server where there is one: it is deaf, and whoever waits for its imports would wait for seconds."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # gone meanwhile
+            if any("multiprocessing.forkserver" in word for word in child.cmdline()):
+                child.kill()
 
 
 @contextlib.contextmanager

@@ -60,6 +60,25 @@ def test_a_signal_while_c_code_waits_is_one_line(
     assert capsys.readouterr().err.startswith("Stopped by SIGTERM; what is done is kept")
 
 
+def test_a_signal_that_was_swallowed_on_the_way_is_told_again() -> None:
+    code = (
+        "import os, signal, time\n"
+        "from qbench.benchmark.cli import entry\n"
+        "def app():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(5)\n"
+        "    except BaseException:\n"
+        "        print('swallowed', flush=True)\n"
+        "    time.sleep(50)\n"
+        "entry.app, entry._AGAIN = app, 0.3\n"
+        "entry.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=40)
+    assert (done.stdout, done.returncode) == ("swallowed\n", 128 + signal.SIGTERM), done.stderr
+    assert done.stderr == "Stopped by SIGTERM; what is done is kept, the same command goes on from here.\n"
+
+
 def _wait_for_group(group: int) -> None:
     """Raises ProcessLookupError as soon as nobody of a process group lives; children end within five seconds."""
     for _ in range(100):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from qbench.benchmark.engine import process
 from qbench.benchmark.engine.process import ProcessDied, events, warm
 
 TARGETS = """
@@ -70,6 +73,34 @@ def test_a_server_started_before_serves_the_first_process_and_leaves_the_caller_
     assert "OMP_WAIT_POLICY" not in os.environ
     assert [values["number"] for _, values in events(targets.work, str(tmp_path))] == [1, 2, 3, 4, 5]
     assert forkserver._forkserver._forkserver_pid == server is not None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_a_process_has_been_told_what_to_do(number: signal.Signals) -> None:
+    told: list[str] = []
+
+    class Process:
+        def start(self) -> None:
+            os.kill(os.getpid(), number)
+            for _ in range(100):  # time for the other thread to take it
+                time.sleep(0.001)
+            told.append("all")
+
+    def stop(_number: int, _frame: object) -> None:
+        told.append("stopped")
+        raise KeyboardInterrupt
+
+    other = threading.Thread(target=time.sleep, args=(0.5,))  # takes what the main thread does not
+    other.start()
+    before = signal.signal(number, stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            process._start(Process())
+        assert signal.getsignal(number) is stop
+    finally:
+        signal.signal(number, before)
+        other.join()
+    assert told == ["all", "stopped"]
 
 
 @pytest.mark.slow

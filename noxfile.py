@@ -36,10 +36,11 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff's lint and format, without changing a file."""
-    session.install("ruff")
+    """Ruff's lint and format, without changing a file, and links between the repository's files."""
+    session.install("ruff", "mdlinkcheck")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("mdlinkcheck")
 
 
 @nox.session
@@ -53,23 +54,18 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def site(session: nox.Session) -> None:
-    """The site, in build/site, its tutorials run; a warning is an error. Arguments go to sphinx-build: nox -s site -- -b linkcheck."""
+    """The site, in build/site, its tutorials run; a warning is an error. Arguments go to sphinx-build."""
     session.install("-e", ".[docs]")
-    session.run(
-        "python",
-        "-P",
-        "-m",
-        "sphinx",
-        "-j",
-        "2",
-        "-W",
-        "--keep-going",
-        "-c",
-        "docs",
-        ".",
-        "build/site",
-        *session.posargs,
-    )
+    options = ["-j", "2", "-W", "--keep-going", "-c", "docs"]
+    session.run("python", "-P", "-m", "sphinx", *options, ".", "build/site", *session.posargs)
+
+
+@nox.session
+def links(session: nox.Session) -> None:
+    """Every link of the site that leads outside, followed: needs a network, and minutes. `lint` has those within."""
+    session.install("-e", ".[docs]")
+    options = ["-b", "linkcheck", "-D", "nb_execution_mode=off", "-c", "docs"]
+    session.run("python", "-P", "-m", "sphinx", *options, ".", "build/links", *session.posargs)
 
 
 @nox.session

@@ -77,8 +77,12 @@ function showTable() {
       ),
     ),
   );
+  const kinds = ["control", "oracle"].map((kind) =>
+    toggle(`${kind}s`, state, () => grid.draw(), table.rows.some((row) => row.kind === kind)),
+  );
   const redraw = () => {
     set.hidden = strips.hidden = state.view !== "rows";
+    for (const kind of kinds) if (kind) kind.hidden = state.view === "readings"; // which has no row of either
     grid = VIEWS[state.view](table, state, open);
     scroll.replaceChildren(grid.node);
   };
@@ -148,18 +152,7 @@ function showTable() {
         Object.keys(offered).length > 1 ? views : null,
         set,
         h("span", { class: "grow" }),
-        toggle(
-          "controls",
-          state,
-          () => grid.draw(),
-          table.rows.some((r) => r.kind === "control"),
-        ),
-        toggle(
-          "oracles",
-          state,
-          () => grid.draw(),
-          table.rows.some((r) => r.kind === "oracle"),
-        ),
+        kinds,
       ),
       scroll,
       strips,

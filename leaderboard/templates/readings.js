@@ -1,7 +1,15 @@
 // What a search of readings and the ablations found: judged on validation sides, then claims and the paper's rows on test sides.
-function readingsView(table) {
-  const node = h("div", { class: "searched" }, table.readings.map((found) => SEARCHED[found.kind](found)));
-  return { node, draw: () => {} };
+// The filter leaves the lines (a point with its readings, a claim, a row, a verdict) in which its words stand.
+function readingsView(table, state) {
+  const none = h("p", { class: "pad" }, "No reading, claim or row matches the filter.");
+  const node = h("div", { class: "searched" }, none, table.readings.map((found) => SEARCHED[found.kind](found)));
+  const lines = [...node.querySelectorAll("tbody tr, .claims li")];
+  function draw() {
+    for (const line of lines) line.hidden = !holds(line.textContent, state);
+    none.hidden = lines.some((line) => !line.hidden);
+  }
+  draw();
+  return { node, draw };
 }
 
 const SEARCHED = { readings: readingsReport, ablation: ablationReport };
@@ -14,13 +22,13 @@ function readingsReport(found) {
   const range = extent(found.effects.map((effect) => effect.median));
   const cell = (effect) =>
     h(
-      "td",
+      "li",
       {
-        class: "place",
         style: effect.median === null ? null : `--heat:${Math.round(60 * (1 - (effect.median - range[0]) / (range[1] - range[0])))}%`,
         title: `${effect.n} combinations${effect.failed ? `, ${effect.failed} failed in a fold` : ""}`,
       },
-      h("span", { class: "value" }, effect.own ? h("b", {}, `${effect.reading} *`) : effect.reading, h("small", {}, number(effect.median, 4))),
+      effect.own ? h("b", {}, `${effect.reading} *`) : effect.reading,
+      h("small", {}, number(effect.median, 4)),
     );
   return [
     h(
@@ -37,10 +45,8 @@ function readingsReport(found) {
     ),
     sheet(
       ["Point", "Median excess of the combinations with each reading"],
-      points.map((point) => {
-        const cells = found.effects.filter((effect) => effect.point === point).map(cell);
-        return [point, h("table", { class: "matrix inner" }, h("tbody", {}, h("tr", {}, cells)))];
-      }),
+      points.map((point) => [point, h("ul", { class: "readings" }, found.effects.filter((effect) => effect.point === point).map(cell))]),
+      "points",
     ),
     h(
       "p",
@@ -90,14 +96,14 @@ function ablationReport(found) {
 }
 
 // A plain table: its first column is text, the others figures.
-function sheet(heads, lines) {
+function sheet(heads, lines, kind) {
   const side = (i) => (i ? "" : "left");
   return h(
     "div",
     { class: "scroll" },
     h(
       "table",
-      {},
+      { class: kind },
       h("thead", {}, h("tr", {}, heads.map((head, i) => h("th", { class: side(i), scope: "col" }, head)))),
       h("tbody", {}, lines.map((line) => h("tr", {}, line.map((value, i) => h("td", { class: side(i) }, value))))),
     ),

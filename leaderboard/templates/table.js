@@ -229,9 +229,13 @@ function compareValues(a, b, down) {
 function passes(row, state) {
   if (!state.controls && row.kind === "control") return false;
   if (!state.oracles && row.kind === "oracle") return false;
+  return holds(`${row.title} ${row.encoder || ""} ${row.kind}`, state);
+}
+
+// Whether every word of the filter stands in a text.
+function holds(text, state) {
   const wanted = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = `${row.title} ${row.encoder || ""} ${row.kind}`.toLowerCase();
-  return wanted.every((word) => text.includes(word));
+  return wanted.every((word) => text.toLowerCase().includes(word));
 }
 
 function boardRow(row, columns, open) {

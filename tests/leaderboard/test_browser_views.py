@@ -167,4 +167,32 @@ def test_readings_and_ablations_have_a_view(browser, tmp_path):
     assert page.locator(".searched b").all_inner_texts() == ["cosine *", "after *"]  # nothing of a name became markup
     assert "qca better than qca[alignment=none] on pcc_hvg\t1 of 2\tA 2, B 1" in text
     assert "Ablation" in text
+    shown = lambda: page.locator(".searched").locator("tbody tr:visible, .claims li:visible").all_inner_texts()  # noqa: E731
+    everything = len(shown())
+    page.locator("#filter").fill("alignment=NONE hvg")  # claims and verdicts
+    assert 2 <= len(shown()) < everything
+    assert all("alignment=none" in line and "pcc_hvg" in line for line in shown())
+    page.locator("#filter").fill("cosine")
+    assert [line.split()[0] for line in shown()] == ["similarity"]
+    page.locator("#filter").fill("nothing like it")
+    assert shown() == []
+    assert "No reading, claim or row matches the filter." in page.inner_text(".searched")
+    page.locator("#filter").fill("")
+    assert len(shown()) == everything
+    page.close()
+
+
+def test_the_readings_view_has_no_switch_of_rows_and_fits_a_phone(browser, tmp_path):
+    long = "qca[" + ",".join(f"a_parameter_{i}=true" for i in range(12)) + "]"
+    records = [*simple(long, {"A": 0.3, "B": 0.3}), *simple("mean", {"A": 0.0, "B": 0.0}, kind="control")]
+    path = tmp_path / "board.html"
+    path.write_text(render_page(summarise(records), {}, searched=read_searched(searched(tmp_path))), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(path.as_uri())
+    assert page.get_by_label("controls").is_visible()
+    page.get_by_role("button", name="Readings").click()
+    assert not page.get_by_label("controls").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    similarity = page.locator(".points tbody tr").first
+    assert similarity.evaluate("n => n.getBoundingClientRect().right") <= 390
     page.close()

@@ -46,7 +46,7 @@ class DeepSpot(NetworkMethod):
     """
 
     name = "deepspot"
-    version = 1
+    version = 2
     context: ClassVar[Literal["spot", "section"]] = "section"
     Parameters = DeepSpotParameters
     parameters: DeepSpotParameters
@@ -123,8 +123,9 @@ class DeepSpot(NetworkMethod):
         own, parts, index, present = read
         network.eval()
         with torch.inference_mode():
+            seen = torch.cat([network.phi(part) for part in own.split(ROWS)])  # once, also as others' neighbours
             out = [
-                network(own[rows], parts[rows], own[index[rows]], present[rows]).float().cpu()
+                network.joined(seen[rows], network.phi(parts[rows]), seen[index[rows]], present[rows]).float().cpu()
                 for rows in torch.arange(len(own), device=own.device).split(ROWS)
             ]
         return np.asarray(torch.cat(out).numpy() * self._sd + self._mean, dtype=np.float32)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
+from typing_extensions import override
 
+from ..dropout import drawn, dropped
 from ..precision import full, outside_autocast
 
 
@@ -16,19 +18,41 @@ class Phi(nn.Module):
 
     def __init__(self, inputs: int, width: int, copies: int, share: float) -> None:
         super().__init__()
-        self.copies = copies
+        self.copies, self.share = copies, share
         self.layers = nn.Linear(inputs, copies * width)  # the copies beside each other
-        self.dropout = nn.Dropout(share)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., width)."""
-        copies = self.dropout(self.layers(x)).relu().unflatten(-1, (self.copies, -1))
-        middle = lower_median(copies.detach())
-        if not torch.is_grad_enabled():
-            return middle
-        taken = (copies == middle.unsqueeze(-2)).to(copies.dtype)  # one copy, or several that are equal
-        chosen: Tensor = (copies * taken).sum(dim=-2) / taken.sum(dim=-2)
-        return chosen
+        copies = self.layers(x).unflatten(-1, (self.copies, -1))
+        found: Tensor = MedianOfReLU.apply(copies, self.share if self.training else 0.0)
+        return found
+
+
+class MedianOfReLU(torch.autograd.Function):
+    """Dropout of a share, ReLU, lower median: (..., copies, width) -> (..., width).
+
+    Neither the ReLU nor dropout's factor changes the order, so both are applied to the median alone. The gradient goes to
+    the copy that is the median, or evenly to several that are equal; there is none where that is not above 0.
+    """
+
+    @staticmethod
+    @override
+    def forward(ctx: Any, copies: Tensor, share: float) -> Tensor:
+        if share:
+            copies = copies.masked_fill(drawn(copies.shape, share, copies.device), 0.0)
+        middle = lower_median(copies)
+        ctx.save_for_backward(copies, middle)
+        ctx.factor = 1 / (1 - share)
+        out: Tensor = middle.relu() * ctx.factor
+        return out
+
+    @staticmethod
+    @override
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        copies, middle = ctx.saved_tensors
+        taken = (copies == middle.unsqueeze(-2)).to(copies.dtype)
+        each = (gradient * ctx.factor / taken.sum(dim=-2)).masked_fill_(middle <= 0, 0.0)
+        return taken.mul_(each.unsqueeze(-2)), None
 
 
 def lower_median(copies: Tensor) -> Tensor:
@@ -60,9 +84,10 @@ class Rho(nn.Module):
         if not self.training:
             predict = outside_autocast(torch.addmm)  # the mean of linear layers is a linear layer
             return predict(self.bias.mean(dim=0), x, self.weight.mean(dim=0).T)
-        copies = dropout(x.expand(len(self.weight), -1, -1), self.share)
-        out = full(torch.bmm(copies, self.weight.transpose(1, 2))) + self.bias[:, None]
-        return dropout(out, self.share_out).mean(dim=0)
+        # Spots stand last, so that the gradient of the weights comes as they lie in memory.
+        copies = dropped((x.T / (1 - self.share)).expand(len(self.weight), -1, -1), self.share)
+        out = full(torch.bmm(self.weight, copies)) + self.bias[:, :, None]
+        return dropped(out, self.share_out).mean(dim=0).T / (1 - self.share_out)
 
 
 class DeepSpotNetwork(nn.Module):
@@ -81,8 +106,10 @@ class DeepSpotNetwork(nn.Module):
 
     def forward(self, spot: Tensor, parts: Tensor, neighbours: Tensor, present: Tensor) -> Tensor:
         """What each of n spots shows, as the class says -> (n, genes)."""
-        around = (
-            self.phi(neighbours).masked_fill(~present[..., None], 0.0).amax(dim=1)
-        )  # nothing that phi says is below 0
-        expression: Tensor = self.rho(torch.cat([self.phi(spot), self.phi(parts).sum(dim=1), around], dim=1))
+        return self.joined(self.phi(spot), self.phi(parts), self.phi(neighbours), present)
+
+    def joined(self, spot: Tensor, parts: Tensor, neighbours: Tensor, present: Tensor) -> Tensor:
+        """The same from what phi makes of them: (n, width), (n, parts, width), (n, k, width), bool (n, k) -> (n, genes)."""
+        around = neighbours.masked_fill(~present[..., None], 0.0).amax(dim=1)  # nothing that phi says is below 0
+        expression: Tensor = self.rho(torch.cat([spot, parts.sum(dim=1), around], dim=1))
         return expression

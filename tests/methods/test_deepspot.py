@@ -10,6 +10,7 @@ import torch
 from qbench.errors import MethodError
 from qbench.methods import registry
 from qbench.methods.deepspot.network import DeepSpotNetwork, lower_median
+from qbench.methods.dropout import drawn
 from qbench.methods.method import FitContext
 
 from ..support.fitted_methods import check_order, kept_prediction
@@ -77,6 +78,21 @@ def test_the_median_is_that_of_torch_and_so_is_its_gradient(copies: int):
     phi(ours.requires_grad_()).square().sum().backward()
     phi.layers(theirs).relu().unflatten(-1, (copies, -1)).median(dim=-2).values.square().sum().backward()
     torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_dropout_of_phi_comes_before_the_median_and_its_factor_after():
+    phi = DeepSpotNetwork(5, 7, width=6, copies=4, dropout=0.3, output_dropout=0.0).phi
+    x = torch.randn(50, 7)
+    torch.manual_seed(3)
+    found = phi(x)
+    torch.manual_seed(3)
+    copies = phi.layers(x).unflatten(-1, (4, -1))
+    kept = copies.masked_fill(drawn(copies.shape, 0.3, copies.device), 0.0) / 0.7
+    due = kept.relu().median(dim=-2).values
+    torch.testing.assert_close(found, due)
+    weight = phi.layers.weight
+    ours, theirs = (torch.autograd.grad(out.square().sum(), weight)[0] for out in (found, due))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_training_is_the_same_network_with_dropout_and_all_of_it_learns():

@@ -31,9 +31,10 @@ def draw_readings(effects: Sequence[Sequence[Square]], claims: Sequence[Sequence
         ratios = [1.55 * widest + 1.2, 0.62 * columns + 1.4]
         grid: Any = drawn.subplots(1, 2 if claims else 1, squeeze=False, width_ratios=ratios if claims else None)[0]
         known = [cell.value for row in effects for cell in row if cell.value is not None]
-        # One reading that diverges would leave one colour for the rest.
-        top = max(float(np.quantile(known, 0.9)) if known else 0.0, 1e-9)
-        draw_squares(grid[0], effects, "median validation figure above the best", (0.0, top), f"{MAP}_r", size=6)
+        # From the least one on, and one reading that diverges would leave one colour for the rest.
+        low, top = (min(known), float(np.quantile(known, 0.9))) if known else (0.0, 0.0)
+        shown = (low, max(top, low + 1e-9))
+        draw_squares(grid[0], effects, "median validation figure above the best", shown, f"{MAP}_r", size=6)
         grid[0].tick_params(axis="y", labelsize=7)
         grid[0].set_xticks([])
         grid[0].set_title("readings (* default)")

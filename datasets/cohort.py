@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigurationError
 from .neighbours import Neighbours, below, nearest
 from .target import TargetName, counts_of
+from .tiles import SectionTiles, Surroundings
 from .views import Views
 
 
@@ -72,6 +73,12 @@ class InputStore(Protocol):
         For the `key` of some `Views`: float32 (n, views, d) by the run's encoder, NaN where a view leaves the image.
         """
 
+    def tiles(self, section: str, key: str) -> SectionTiles:
+        """The tiles around the section's spots, by the `key` of some `Surroundings`."""
+        raise ConfigurationError(
+            f"Section {section}: expected an image to cut the tiles {key} from, found none; give one."
+        )
+
 
 @dataclass(frozen=True)
 class SealedSection:
@@ -115,6 +122,11 @@ class SealedSection:
     def views(self, views: Views) -> RowView:
         """float32 (n, views, d), features of several views of each spot by the run's encoder; NaN where one is missing."""
         return self.features(views.key)
+
+    def tiles(self, surroundings: Surroundings) -> SectionTiles:
+        """The section's tiles, read on demand, and the spots' places among them."""
+        found = self._inputs.tiles(self.id, surroundings.key)
+        return found if self.rows is None else found.of(self.rows)
 
     def neighbours(self, k: int, within: float | None = None) -> Neighbours:
         """The k nearest spots of each by array position, at most `within` pitches away; see `Neighbours`."""

@@ -69,7 +69,7 @@ def read_patch(image: Image, x: int, y: int, window: int, size: int) -> NDArray[
     width, height = image.size
     crossing = x < 0 or y < 0 or x + window > width or y + window > height
     patch = _padded(image, x, y, window) if crossing else image.read(x, y, window, window)
-    return patch if window == size else _resized(patch, size)
+    return resized(patch, size)
 
 
 def read_patches(image: Image, corners: NDArray[np.int64], window: int, size: int) -> Iterator[NDArray[np.uint8]]:
@@ -169,8 +169,11 @@ def _padded(image: Image, x: int, y: int, window: int) -> NDArray[np.uint8]:
     return inside[np.ix_(rows - top, columns - left)]
 
 
-def _resized(patch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def resized(patch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square at another size: the mean over each new pixel's area where it shrinks, bicubic where it grows."""
     import PIL.Image
 
+    if len(patch) == size:
+        return patch
     how = PIL.Image.Resampling.BOX if len(patch) > size else PIL.Image.Resampling.BICUBIC
     return np.asarray(PIL.Image.fromarray(np.ascontiguousarray(patch)).resize((size, size), how))

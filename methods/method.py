@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..array_files import read_weights
 from ..datasets.cohort import Cohort, SealedSection
+from ..datasets.tiles import Surroundings
 from ..datasets.views import Views
 from ..errors import ConfigurationError, MethodError, reading
 from ..text_files import read_json
@@ -38,6 +39,7 @@ class Inputs:
         backbone: timm name of a network that it trains itself, whose weights the harness locates.
         views: several views of each spot whose features by the run's encoder it reads; that encoder is among
             `encoders`.
+        surroundings: tiles of the section around each spot whose pixels it reads.
     """
 
     encoders: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class Inputs:
     labels: bool = False
     backbone: str | None = None
     views: tuple[Views, ...] = ()
+    surroundings: Surroundings | None = None
 
     def __post_init__(self) -> None:
         if self.views and "" not in self.encoders:
@@ -60,7 +63,7 @@ class Inputs:
     @property
     def pixels(self) -> bool:
         """Whether patches themselves are read, and not only what an encoder makes of them."""
-        return self.patches or self.backbone is not None
+        return self.patches or self.backbone is not None or self.surroundings is not None
 
 
 @dataclass

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ..errors import ConfigurationError, close_to, reading, short, unknown
 from ..registries import HERE, Registry
@@ -122,7 +122,7 @@ def spec(name: str, settings: Mapping[str, Any] | None = None, profile: str = "f
     base = profiles.get(profile) or {}
     start = _validate(name, cls, base)
     chosen = _validate(name, cls, {**base, **(settings or {})})
-    before, after = start.model_dump(mode="json"), chosen.model_dump(mode="json")
+    before, after = values_of(start), chosen.model_dump(mode="json")
     changed = {key: after[key] for key in sorted(after) if after[key] != before[key]}
     inner = ",".join(f"{key}={_written(value)}" for key, value in changed.items())
     return MethodSpec(
@@ -134,6 +134,11 @@ def spec(name: str, settings: Mapping[str, Any] | None = None, profile: str = "f
         origin=entry.origin,
         parameters=chosen,
     )
+
+
+def values_of(parameters: BaseModel) -> dict[str, Any]:
+    """Every parameter as a JSON value, those too that are left out of records because nothing reads them beside the others."""
+    return {**dict(parameters), **parameters.model_dump(mode="json")}
 
 
 def parse(text: str, profile: str = "fast") -> MethodSpec:

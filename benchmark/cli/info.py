@@ -64,9 +64,7 @@ def method_info(name: str) -> dict[str, Any]:
 
     card, cls = registry.card(name), registry.method_class(name)
     profiles = card.profiles or {"fast": {}}
-    resolved = {
-        profile: registry.spec(name, profile=profile).parameters.model_dump(mode="json") for profile in profiles
-    }
+    resolved = {profile: registry.values_of(registry.spec(name, profile=profile).parameters) for profile in profiles}
     return {
         "method": name,
         "title": card.title,

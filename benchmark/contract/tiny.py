@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from ...datasets.cohort import Cohort, InputStore, MeasuredSection, SealedSection
+from ...datasets.tiles import SectionTiles, Surroundings, stored_tiles
 from ...datasets.views import Views
 from ...errors import ConfigurationError
 from ...methods.method import Inputs
@@ -62,6 +63,16 @@ class TinyStore(InputStore):
         self.read.add(f"features of '{encoder or 'the run'}'")
         return features_of(self._own(section, f"features of section {section} by encoder '{encoder or 'default'}'"))
 
+    @override
+    def tiles(self, section: str, key: str) -> SectionTiles:
+        wanted = self.inputs.surroundings
+        if wanted is None or wanted.key != key:
+            raise ConfigurationError(
+                f"It read the tiles {key}, which it did not declare; return Inputs(surroundings=...) from inputs()."
+            )
+        self.read.add("tiles")
+        return tiles_from(wanted, self._own(section, f"tiles around spots of section {section}"))
+
     def holding(self, section: str, patches: NDArray[np.uint8]) -> TinyStore:
         """The store of another section of the same dataset."""
         return TinyStore(self.inputs, section, patches, self.read)
@@ -99,6 +110,15 @@ def views_of(views: Views, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         there = np.flatnonzero((x >= 0) & (x < 5) & (y >= 0) & (5 * y + x < n))
         out[there, view] = own[(5 * y + x)[there]]
     return out
+
+
+def tiles_from(wanted: Surroundings, patches: NDArray[np.uint8]) -> SectionTiles:
+    """Tiles of a section whose patches (n, s, s, 3) lie far apart: a spot's patch is in a tile's corner, and around it is white."""
+    n, edge, apart = len(patches), min(patches.shape[1], wanted.tile), wanted.grid + 1
+    pixels = np.full((1, n * apart, wanted.tile, wanted.tile, 3), 255, dtype=np.uint8)
+    pixels[0, ::apart, :edge, :edge] = patches[:, :edge, :edge]
+    middles = np.arange(n) * apart * wanted.tile
+    return stored_tiles(pixels, np.column_stack([middles, np.zeros(n)]) + edge / 2)
 
 
 @dataclass(frozen=True)

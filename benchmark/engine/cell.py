@@ -67,7 +67,10 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
     needs_patches = resolved.inputs.image
     views = {"": resolved.inputs.views}
     patch = task.patch if needs_patches else None
-    inputs = prepare(dataset, sections, resolved.encoders, patch, cache, None, views, resolved.inputs.pixels)
+    reads = resolved.inputs
+    inputs = prepare(
+        dataset, sections, resolved.encoders, patch, cache, None, views, reads.pixels, [reads.surroundings]
+    )
     started, before = datetime.now(UTC), time.perf_counter()
     with work_directory(task.folder) as work:
         context = FitContext(

@@ -45,11 +45,13 @@ def trained_by(
     resolved: ResolvedMethod, options: RunSettings, patch: PatchRecord, precision: str, seed: int
 ) -> dict[str, Any]:
     """A method that is trained here: with its parameters and weights, what it reads, and how it is trained."""
+    surroundings = resolved.inputs.surroundings
     return {
         **resolved.identity(),
         "profile": options.profile,
         "patches": {**patch.model_dump(), **_versions(patch)} if resolved.inputs.image else None,
         **({"views": [some.identity() for some in resolved.inputs.views]} if resolved.inputs.views else {}),
+        **({} if surroundings is None else {"surroundings": surroundings.identity()}),
         "scaling": scaling.SCALING_VERSION,
         "precision": precision,
         **({"bf16": machine.BF16_VERSION} if precision == "bf16" else {}),

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from ...datasets.cache import ArrayCache
 from ...datasets.cohort import InputStore
 from ...datasets.registry import Dataset
 from ...datasets.stain_treatment import open_treated, treatment_of
+from ...datasets.tiles import SectionTiles, Surroundings, open_tiles, stored_tiles
 from ...datasets.view_pixels import open_views
 from ...datasets.views import Views, ViewWindows
 from ...errors import MethodError
@@ -24,20 +25,23 @@ from ...leaderboard.record import PatchRecord
 from ...methods.encoders.registry import EncoderSpec, say_scale
 
 Progress = Callable[[str, int, int], None]
+T = TypeVar("T")
 
 
 @dataclass
 class PreparedInputs(InputStore):
-    """Memory-mapped patches and features by section; holds no counts, so that a sealed section stays sealed."""
+    """Memory-mapped patches, features and tiles by section; holds no counts, so that a sealed section stays sealed."""
 
     opened_patches: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     opened_features: dict[tuple[str, str], NDArray[np.float32]] = field(default_factory=dict)
+    opened_tiles: dict[tuple[str, str], tuple[NDArray[np.uint8], NDArray[np.float64]]] = field(default_factory=dict)
 
     def only(self, section: str) -> PreparedInputs:
         """Those of one section: what a method is handed with a section leads to no other one."""
         return PreparedInputs(
             {name: values for name, values in self.opened_patches.items() if name == section},
             {key: values for key, values in self.opened_features.items() if key[0] == section},
+            {key: values for key, values in self.opened_tiles.items() if key[0] == section},
         )
 
     @override
@@ -49,8 +53,12 @@ class PreparedInputs(InputStore):
         what = f"features of section {section} by encoder '{encoder or 'default'}'"
         return self._find(self.opened_features, (section, encoder), what)
 
+    @override
+    def tiles(self, section: str, key: str) -> SectionTiles:
+        return stored_tiles(*self._find(self.opened_tiles, (section, key), f"tiles around spots of section {section}"))
+
     @staticmethod
-    def _find(opened: Mapping[Any, NDArray[Any]], key: Any, what: str) -> NDArray[Any]:
+    def _find(opened: Mapping[Any, T], key: Any, what: str) -> T:
         if key not in opened:
             raise out_of_reach(what)
         return opened[key]
@@ -73,11 +81,12 @@ def prepare(
     progress: Progress | None = None,
     views: Mapping[str, Iterable[Views]] | None = None,
     reads_patches: bool = True,
+    surroundings: Iterable[Surroundings | None] = (),
 ) -> PreparedInputs:
     """Open, and where missing make, the inputs of some sections; `encoders` by the names that methods use.
 
     `reads_patches` False leaves patches that are there unchecked until features are to be made of them.
-    `views` are those whose features are read, by the name of the encoder among `encoders`.
+    `views` are those whose features are read, by the name of the encoder among `encoders`; `surroundings` those whose tiles are.
 
     Each image is decoded once for patches, while the section before it is encoded; nothing of it is kept but the memory-mapped patches.
     """
@@ -119,6 +128,9 @@ def prepare(
             ahead = [pool.submit(cut, following) for following in ids[i + 1 : i + 2]]
             for name in first:
                 encode(section_id, name)
+            for wanted in dict.fromkeys(filter(None, surroundings)):
+                found = _tiles(dataset, section_id, wanted, patch, keys[section_id], cache)
+                inputs.opened_tiles[section_id, wanted.key] = found
     for name in rest:  # one encoder after the other, so that each network is built once and no two are in memory
         release()
         for section_id in ids:
@@ -137,6 +149,14 @@ def _views(
     treat = treatment_of(section, patch.size, patch.microns_per_pixel, patch.stain, cache)
     windows, shown = open_views(section, views, patch.size, patch.microns_per_pixel)
     return windows, map(treat, shown)
+
+
+def _tiles(
+    dataset: Dataset, section_id: str, wanted: Surroundings, patch: PatchRecord, key: str, cache: ArrayCache
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    section, size, scale = dataset.load(section_id), patch.size, patch.microns_per_pixel
+    treat = partial(treatment_of, section, size, scale, patch.stain, cache)
+    return open_tiles(section, wanted, size, scale, treat, key, cache)
 
 
 def _named(progress: Progress, name: str) -> Progress:

@@ -97,7 +97,8 @@ def _prepare(plan: Plan, pending: set[tuple[str, str | None]], reporter: Reporte
             views.setdefault(_name(method.encoders[""]), {}).update(dict.fromkeys(method.inputs.views))
     patch = plan.cells[0].task.patch
     pixels, cache = any(method.inputs.pixels for method in wanted), ArrayCache(plan.cache)
-    prepare(plan.dataset, plan.protocol.sections, encoders, patch, cache, reporter.preparing, views, pixels)
+    around = [method.inputs.surroundings for method in wanted]
+    prepare(plan.dataset, plan.protocol.sections, encoders, patch, cache, reporter.preparing, views, pixels, around)
     release()  # the cells, in processes of their own, need the memory of the GPU
 
 

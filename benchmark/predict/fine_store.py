@@ -9,6 +9,7 @@ from typing_extensions import override
 from ...datasets.cohort import InputStore
 from ...datasets.images import Image
 from ...datasets.stain_treatment import Treatment
+from ...datasets.tiles import SectionTiles
 from .model import FittedModel
 from .window_store import WindowStore
 
@@ -18,7 +19,7 @@ OVERLAP = 2  # of the lattice's windows: half an edge apart
 class FineStore(InputStore):
     """As `WindowStore`. A window is encoded once for the points around it: lattices, half the window's edge apart, are the slide's.
 
-    Points that lie farther apart than that have windows of their own. Patches are those of the points themselves.
+    Points that lie farther apart than that have windows of their own. Patches are those of the points themselves, and tiles the slide's.
     """
 
     def __init__(self, model: FittedModel, image: Image, window: int, step: float, treat: Treatment) -> None:
@@ -51,6 +52,11 @@ class FineStore(InputStore):
         for which in range(4):
             out += known[corner[:, which]] * weight[:, which].reshape(-1, *[1] * (known.ndim - 1))
         return out
+
+    @override
+    def tiles(self, section: str, key: str) -> SectionTiles:
+        self._inner.open(self._points)
+        return self._inner.tiles(section, key)
 
 
 def lattice(

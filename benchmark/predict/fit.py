@@ -95,7 +95,10 @@ def fit_model(
     views = {"": resolved.inputs.views}
     learned = sorted({part.section for part in (*fold.train, *fold.validation)})
     patch_read = patch if resolved.inputs.image else None
-    inputs = prepare(dataset, learned, resolved.encoders, patch_read, cache, progress, views)
+    reads = resolved.inputs
+    inputs = prepare(
+        dataset, learned, resolved.encoders, patch_read, cache, progress, views, reads.pixels, [reads.surroundings]
+    )
     train = open_cohort(dataset, fold.train, panel, options.target, inputs)
     validation = open_cohort(dataset, fold.validation, panel, options.target, inputs)
     context = FitContext(

@@ -65,7 +65,8 @@ def predict_sections(
     ids = [info.id for info in infos]
     patch = fitted.record.patch if fitted.inputs.image else None
     views = {"": fitted.inputs.views}
-    inputs = prepare(dataset, ids, fitted.encoders, patch, cache, progress, views, fitted.inputs.pixels)
+    reads = fitted.inputs
+    inputs = prepare(dataset, ids, fitted.encoders, patch, cache, progress, views, reads.pixels, [reads.surroundings])
     parts = []
     for section_id in ids:
         sealed = seal(dataset.load(section_id), Part(section_id), fitted.record.panel.genes, inputs)

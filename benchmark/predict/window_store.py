@@ -12,6 +12,7 @@ from ...datasets.cohort import InputStore
 from ...datasets.images import Image
 from ...datasets.patches import read_patches
 from ...datasets.stain_treatment import Treatment
+from ...datasets.tiles import SectionTiles, tiles_of
 from ...datasets.views import Views, view_windows
 from ..engine.inputs import out_of_reach
 from .model import FittedModel
@@ -59,6 +60,13 @@ class WindowStore(InputStore):
             else:
                 raise out_of_reach(f"features by encoder '{encoder or 'default'}'")
         return self._features[encoder]
+
+    @override
+    def tiles(self, section: str, key: str) -> SectionTiles:
+        wanted, size = self._model.inputs.surroundings, self._model.record.patch.size
+        if wanted is None or wanted.key != key:
+            raise out_of_reach(f"tiles {key}")
+        return tiles_of(self._image, wanted, self._centres, self._window, size, self._treat)
 
     def _runtime(self, key: str) -> Runtime:
         from ...methods.encoders.runtimes import open_runtime

@@ -76,7 +76,9 @@ class Searcher:
         patch = plan.cells[0].task.patch if images else None
         ids = plan.protocol.sections
         views = {"": dict.fromkeys(some for method in self._resolved for some in method.inputs.views)}
-        inputs = prepare(plan.dataset, ids, encoders, patch, cache, self._reporter.preparing, views)
+        around = [method.inputs.surroundings for method in self._resolved]
+        say = self._reporter.preparing
+        inputs = prepare(plan.dataset, ids, encoders, patch, cache, say, views, surroundings=around)
         contents = contents_of(read_spots(plan.dataset, ids, cache))
         for fold in plan.ground.settled.folds:
             panel = open_panel(plan.dataset, fold, cache)

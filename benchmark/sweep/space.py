@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...errors import ConfigurationError, QbenchError, short
 from ...methods.dashes import dashed
-from ...methods.registry import MethodSpec, spec
+from ...methods.registry import MethodSpec, spec, values_of
 from ...yaml_files import read_model
 
 MOST_POINTS = 10_000  # of a grid; more is a slip of the pen
@@ -111,7 +111,7 @@ class Space(BaseModel):
     def samples(self, n: int, seed: int, base: MethodSpec) -> list[Settings]:
         """`n` different points, the method's own values first where they lie in the space, the rest drawn at random."""
         rng = np.random.default_rng(seed)
-        own = base.parameters.model_dump(mode="json")
+        own = values_of(base.parameters)
         found: dict[str, Settings] = {}
         if all(axis.contains(own[name]) for name, axis in self.parameters.items()):
             point = {name: own[name] for name in self.parameters}

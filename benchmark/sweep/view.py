@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from ...datasets.cohort import Cohort, InputStore, MeasuredSection
 from ...datasets.target import TargetName
+from ...datasets.tiles import SectionTiles, stored_tiles
 from ..engine.inputs import PreparedInputs, out_of_reach
 
 SIDES = ("train", "validation")
@@ -26,7 +27,8 @@ class SectionView(BaseModel):
     """A measured section: names, and a `.npy` file for each of its arrays.
 
     Attributes:
-        files: array_xy, library_size, and where there are any pixel_xy, rows, patches; features: by the encoder's name.
+        files: array_xy, library_size, and where there are any pixel_xy, rows, patches; features: by the encoder's name,
+            and tiles by their key and "places" behind it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,7 +56,7 @@ class FoldView(BaseModel):
 
 @dataclass
 class FileInputs(InputStore):
-    """Patches and features of one section of a view; knows no other section."""
+    """Patches, features and tiles of one section of a view; knows no other section."""
 
     section: str
     patch_file: Path | None
@@ -69,6 +71,12 @@ class FileInputs(InputStore):
     def features(self, section: str, encoder: str) -> NDArray[np.float32]:
         what = f"features of section {section} by encoder '{encoder or 'default'}'"
         return self._open(section, self.feature_files.get(encoder), what)
+
+    @override
+    def tiles(self, section: str, key: str) -> SectionTiles:
+        what = f"tiles around spots of section {section}"
+        files = (self.feature_files.get(name) for name in (key, f"{key} places"))
+        return stored_tiles(*(self._open(section, path, what) for path in files))
 
     def _open(self, section: str, path: Path | None, what: str) -> NDArray[Any]:
         if section != self.section or path is None:
@@ -93,7 +101,12 @@ def write_view(folder: Path, cohorts: Mapping[str, Cohort], inputs: PreparedInpu
                 "library_size": section.library_size,
                 "patches": inputs.opened_patches.get(section.id),
             }
-            features = {name: f for (owner, name), f in inputs.opened_features.items() if owner == section.id}
+            features: dict[str, NDArray[Any]] = {
+                name: f for (owner, name), f in inputs.opened_features.items() if owner == section.id
+            }
+            for (owner, key), pair in inputs.opened_tiles.items():
+                if owner == section.id:
+                    features |= dict(zip((key, f"{key} places"), pair, strict=True))
             start = f"{side}{number}"
             sections.append(
                 SectionView(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
-from ...datasets.cohort import Cohort, MeasuredSection
+from ...datasets.cohort import Cohort, InputStore, MeasuredSection
 
 
-class _Store:
+class _Store(InputStore):
     def __init__(self, features: dict[str, NDArray[np.float32]], patches: dict[str, NDArray[np.uint8]]) -> None:
         self._features, self._patches = features, patches
 
+    @override
     def features(self, section: str, encoder: str) -> NDArray[np.float32]:
         return self._features[section]
 
+    @override
     def patches(self, section: str) -> NDArray[np.uint8]:
         return self._patches[section]
 

@@ -68,10 +68,6 @@ class Hipt(nn.Module):
         """Pooled features of the patches."""
         return self.cells(x).mean(dim=(1, 2))
 
-    def edge(self, size: int) -> int:
-        """Cells along the edge of a patch of `size` px."""
-        return size // TILE * TILE // CELL if size >= TILE else size // CELL
-
     def cells(self, x: Tensor) -> Tensor:
         """Float (b, edge, edge, 579): context (192), tokens of the tiles (384), both smoothed, and mean RGB in 0..1."""
         b, _, size, _ = x.shape

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from ...datasets.cohort import Cohort, SealedSection
+from ...datasets.tiles import Surroundings
 from ...datasets.views import Views
-from ..disk import disk_cells, middle_cells
+from ..disk import disk_cells
 from ..method import FitContext, Inputs
 from ..network_method import NetworkMethod, Steps
 from ..reduced import Reduced
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from ..encoders.hipt import Hipt
     from ..images.side import ImageSide
     from .network import IStarNetwork
+    from .tokens import CellReader
 
-BACKBONE = "hipt"
+BACKBONE, TILE, CELL = "hipt", 256, 16  # its tiles and cells, px
 VALUES = 50_000_000  # that are predicted at once, at most
 SMALLEST_STEP = 16  # the published batch is a sixteenth of the spots, at most 128
 
@@ -46,29 +48,30 @@ class IStar(NetworkMethod):
     @override
     def inputs(cls, parameters: Any) -> Inputs:
         if parameters.features == "hipt":
-            return Inputs(patches=True, backbone=BACKBONE)
+            return Inputs(patches=True, backbone=BACKBONE, surroundings=Surroundings(TILE, parameters.surroundings))
         return Inputs(encoders=("",), views=(Views(parameters.parts, inside=True),))
 
     @classmethod
     @override
     def fine_inputs(cls, parameters: Any) -> Inputs | None:
         if parameters.features == "hipt":
-            return Inputs(patches=True, backbone=BACKBONE)
+            return cls.inputs(parameters)
         return Inputs(encoders=("",), views=(Views(parameters.parts, inside=True, centre=True),))
 
     @override
     def _scale(self, train: Cohort, context: FitContext, device: torch.device) -> None:
         from ..images.side import ImageSide
+        from .tokens import CellReader
 
         self._low: NDArray[np.float32] = train.target.min(axis=0)
         self._range: NDArray[np.float32] = train.target.max(axis=0) - self._low
         self._reduced: Reduced | None = None
         self._image: ImageSide | None = None
-        self.hipt: Hipt | None = None
+        self._hipt: CellReader | None = None
         if self.parameters.features == "hipt":
             self._image = ImageSide.of(train, BACKBONE)
-            built = self._image.build_backbone(context.backbone, context.seed)
-            self.hipt = cast("Hipt", built).to(device).requires_grad_(False)
+            hipt = cast("Hipt", self._image.build_backbone(context.backbone, context.seed))
+            self._hipt = CellReader(hipt.to(device).requires_grad_(False), self.parameters.surroundings)
         else:
             self._reduced = Reduced.fit(train.features(), self.parameters.components)
 
@@ -102,8 +105,8 @@ class IStar(NetworkMethod):
         from ..images.sources import device_of
 
         device = device_of(self.network)
-        if self.hipt is not None:
-            cells = self._tokens(section, middle_cells(self._edge), device).mean(dim=1, keepdim=True)
+        if self._hipt is not None:
+            cells = self._tokens(section, 1, np.zeros(1, dtype=np.intp))  # the cell that the point lies in
         else:
             cells = self._levels(section, Views(self.parameters.parts, inside=True, centre=True))
         return self._predict((cells, torch.ones(1, device=device)))
@@ -111,8 +114,8 @@ class IStar(NetworkMethod):
     @override
     def to(self, device: str) -> None:
         super().to(device)
-        if self.hipt is not None:
-            self.hipt.to(device)
+        if self._hipt is not None:
+            self._hipt.hipt.to(device)
 
     @override
     def _kept(self) -> dict[str, NDArray[Any]]:
@@ -121,32 +124,34 @@ class IStar(NetworkMethod):
         arrays: dict[str, NDArray[Any]] = {"target.low": self._low, "target.range": self._range}
         if self._reduced is not None:
             arrays |= self._reduced.state()
-        if self.hipt is not None and self._image is not None:
+        if self._hipt is not None and self._image is not None:
             arrays |= self._image.state()
-            arrays |= {f"hipt.{name}": values for name, values in to_arrays(self.hipt).items()}
+            arrays |= {f"hipt.{name}": values for name, values in to_arrays(self._hipt.hipt).items()}
         return arrays
 
     @override
     def _take(self, state: dict[str, NDArray[Any]]) -> None:
         from ..images.side import ImageSide
         from ..network_arrays import from_arrays
+        from .tokens import CellReader
 
         self._low, self._range = state.pop("target.low"), state.pop("target.range")
-        self._reduced, self._image, self.hipt = None, None, None
+        self._reduced, self._image, self._hipt = None, None, None
         if self.parameters.features == "hipt":
             self._image = ImageSide.restore(state, BACKBONE)
-            self.hipt = cast("Hipt", self._image.build_backbone("random"))
+            hipt = cast("Hipt", self._image.build_backbone("random"))
             own = [name for name in state if name.startswith("hipt.")]
-            from_arrays(self.hipt, {name.removeprefix("hipt."): state.pop(name) for name in own})
+            from_arrays(hipt, {name.removeprefix("hipt."): state.pop(name) for name in own})
+            self._hipt = CellReader(hipt, self.parameters.surroundings)
         else:
             self._reduced = Reduced.restore(state)
 
     @property
     def _edge(self) -> int:
         """Cells along a patch's edge."""
-        if self.hipt is None or self._image is None:
+        if self._hipt is None or self._image is None:
             return int(self.parameters.parts)
-        return self.hipt.edge(self._image.patch_size)
+        return self._image.patch_size // CELL
 
     @override
     def _build(self) -> IStarNetwork:
@@ -160,14 +165,14 @@ class IStar(NetworkMethod):
     def _disk(self, device: torch.device) -> tuple[NDArray[np.intp], Tensor]:
         import torch
 
-        index, weight = disk_cells(self._edge, self.parameters.disk, self.hipt is not None, self.name)
+        index, weight = disk_cells(self._edge, self.parameters.disk, self._hipt is not None, self.name)
         return index, torch.from_numpy(weight).to(device)
 
     @override
     def _read(self, side: Cohort | SealedSection, device: torch.device) -> tuple[Tensor, Tensor]:
         index, weight = self._disk(device)  # the cells of each spot's disk, float32 (n, cells, inputs), on the host
-        if self.hipt is not None:
-            return self._tokens(side, index, device), weight
+        if self._hipt is not None:
+            return self._tokens(side, self._edge, index), weight
         return self._levels(side, Views(self.parameters.parts, inside=True), index), weight
 
     def _levels(
@@ -181,16 +186,15 @@ class IStar(NetworkMethod):
         own = np.broadcast_to(self._reduced.read(side.features())[:, None], parts.shape)
         return torch.from_numpy(np.concatenate([parts, own], axis=2))
 
-    def _tokens(self, side: Cohort | SealedSection, index: NDArray[np.intp], device: torch.device) -> Tensor:
+    def _tokens(self, side: Cohort | SealedSection, edge: int, index: NDArray[np.intp]) -> Tensor:
+        """Cells of each spot's patch of edge x edge, section by section."""
         import torch
 
-        from ..images.sources import run_batches
-
-        assert self.hipt is not None
-        assert self._image is not None
-        hipt, wanted = self.hipt, torch.from_numpy(index).to(device)
-        source = self._image.source(side, device)
-        return torch.from_numpy(run_batches(hipt, source, lambda x: hipt.cells(x).flatten(1, 2)[:, wanted]))
+        assert self._hipt is not None
+        around = Surroundings(TILE, self.parameters.surroundings)
+        sections = side.sections if isinstance(side, Cohort) else (side,)
+        parts = [torch.from_numpy(self._hipt.read(section.tiles(around), edge, index)) for section in sections]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     @override
     def _predict(self, read: tuple[Tensor, Tensor]) -> NDArray[np.float32]:

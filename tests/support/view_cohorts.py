@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from qbench.benchmark.contract.tiny import tiles_from
 from qbench.datasets.cohort import Cohort
+from qbench.datasets.tiles import SectionTiles, Surroundings
 
 from .method_cohorts import linear_cohort
 
@@ -19,6 +21,10 @@ class ViewStore:
 
     def patches(self, section: str) -> np.ndarray:
         return self._inner.patches(section)
+
+    def tiles(self, section: str, key: str) -> SectionTiles:
+        tile, grid = map(int, key[1:].split("x"))
+        return tiles_from(Surroundings(tile, grid), np.asarray(self._inner.patches(section)))
 
     def features(self, section: str, encoder: str) -> np.ndarray:
         if not encoder.startswith("@"):

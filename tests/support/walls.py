@@ -26,7 +26,9 @@ MAY_IMPORT: Mapping[str, Mapping[str, set[str] | None]] = {
     "benchmark": {"methods": None, "datasets": None, "leaderboard": None, "configs": None},
     "leaderboard": {},  # a table is made of records alone
     # Types that a method is handed or names, and the cache in which encoders keep features.
-    "methods": {"datasets": {"cohort", "neighbours", "section", "cache", "cache_root", "entry", "hashing", "views"}},
+    "methods": {
+        "datasets": {"cohort", "neighbours", "section", "cache", "cache_root", "entry", "hashing", "tiles", "views"}
+    },
     "datasets": {},
     "configs": {},
 }

@@ -21,6 +21,24 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def oldest(session: nox.Session) -> None:
+    """The quick tests on the lower bounds of pyproject.toml, all at once; some 7 GB, since torch's oldest wheel brings CUDA."""
+    session.install("uv")
+    session.run(
+        "uv",
+        "pip",
+        "install",
+        "--python",
+        session.virtualenv.location,
+        "--resolution",
+        "lowest-direct",
+        "-e",
+        ".[test]",
+    )
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
 def slow(session: nox.Session) -> None:
     """The long tests: clusters, sweeps, kills, real data, a browser."""
     install(session)

@@ -51,6 +51,24 @@ def test_the_container_copies_all_that_the_package_is_built_of():
     assert {f"!{name}" for name in folders | {"*.py", "py.typed", "pyproject.toml", "README.md", "LICENSE"}} <= set(
         ignored
     )
+    for name in ignored:
+        assert not name.startswith("!") or list(ROOT.glob(name[1:])), name
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.findall(r"^COPY (.*)", dockerfile, re.MULTILINE) == [". /src"]  # so what is ignored decides
+    (extra,) = re.findall(r"^ARG EXTRA=(.*)", dockerfile, re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert extra.strip("[]") in project["optional-dependencies"]
+    assert f"pip install '.{extra}'" in (ROOT / "README.md").read_text()
+    assert set(re.findall(r"^ENTRYPOINT \[\"(.*)\"\]", dockerfile, re.MULTILINE)) == set(project["scripts"])
+
+
+@pytest.mark.skipif(not (ROOT / "Dockerfile").exists(), reason="not a checkout")
+def test_the_workflow_builds_the_containers_that_the_dockerfile_names():
+    told = re.findall(r"docker build -t (\S+) (.*)\.$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    variants = jobs["container"]["strategy"]["matrix"]["include"]
+    assert [(v["tag"], v["arguments"]) for v in variants] == [(tag, options.strip()) for tag, options in told]
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["info", "qca"], ["run", "--help"], ["info", "her2st"]])

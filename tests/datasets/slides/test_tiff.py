@@ -184,7 +184,7 @@ def test_ycbcr_is_turned_into_rgb_whatever_its_compression(
     )
     found = TiffSlide(path).read(0, 0, 1000, 700).astype(int)
     assert np.abs(found - pixels).max() <= 3  # 8-bit YCbCr does not hold every colour
-    if compression != "zstd":  # which Pillow may not have
+    if compression not in ("zstd", None):  # which Pillow may not have, or reads from version 13 on alone
         assert np.abs(found - np.asarray(Image.open(path).convert("RGB"))).max() <= 2
 
 

@@ -98,7 +98,9 @@ class RunSettings(BaseModel):
         "none", "How patches' stain is treated: none, grey, or macenko (normalised, section by section)", TRAINING
     )
     runtime: str = setting(
-        "auto", "auto, eager, compiled or openvino; ':fp32' or ':bf16' behind it fixes the encoder's dtype", COMPUTING
+        "auto",
+        "auto, eager, compiled or openvino, of encoders and tuned backbones; ':fp32' or ':bf16' behind it fixes the dtype",
+        COMPUTING,
     )
     seeds: tuple[int, ...] = setting((0,), f"Seeds, each from 0 to {MOST_SEED}", TRAINING)
     max_epochs: int | None = setting(None, "An upper bound on every method's epochs.", TRAINING, ge=1)

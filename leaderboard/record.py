@@ -44,15 +44,17 @@ class MethodRecord(Part):
     origin: Name = "qbench"
 
 
-class EncoderRecord(Part):
+class EncoderRecord(SparingPart):
     """Where features came from, or the network that the method trained itself (`frozen` false)."""
 
+    UNSAID: ClassVar[dict[str, Any]] = {"evaluation": "eager:fp32"}
     name: Name
     weights: Name  # sha256 of the file, or "random"
     version: int
-    runtime: Name
+    runtime: Name  # of the training steps, of a network that was trained
     dtype: Name
     frozen: bool = True
+    evaluation: Name = "eager:fp32"  # of that network where nothing is learned
 
 
 class PatchRecord(SparingPart):
@@ -234,10 +236,7 @@ def parse_record(text: str, place: str, remedy: str) -> Record:
 
 
 def find_records(runs: Path, damaged: Callable[[str], None] | None = None) -> list[tuple[Path, Record]]:
-    """All records below a runs folder (`<protocol>/<cell>/record.json`), sorted by path, with their folders.
-
-    Those that cannot be read are left out and told to `damaged`, a sentence each; without it, they are raised.
-    """
+    """All records below a runs folder by path, with their folders; `damaged` is told what cannot be read, else it is raised."""
     found = []
     for path in (path for path in sorted(runs.glob("*/*/record.json")) if not path.parent.name.startswith(".")):
         try:

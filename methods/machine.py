@@ -19,6 +19,8 @@ from typing import Literal
 from ..errors import ConfigurationError, unknown
 
 _log = logging.getLogger("qbench")
+# How a backbone that a method tunes is computed where nothing is learned, unless the run's runtime says otherwise.
+EXACT = "eager:fp32"
 RUNTIMES = ("auto", "eager", "compiled", "openvino")
 # Instructions that multiply bf16 matrices; without them bf16 is emulated and slower than fp32.
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
@@ -104,6 +106,21 @@ def choose_runtime(
         return name, "fp16"
     fast = _cuda_has_bf16() if device == "cuda" else cpu_has_bf16()
     return name, "bf16" if fast or dtype == "bf16" else "fp32"
+
+
+def choose_evaluation(runtime: str, device: str, published: str | None = None) -> str:
+    """What computes the pooled output of a tuned backbone where nothing is learned, "openvino:bf16": see `choose_runtime`.
+
+    Compiled means the training steps: another network every epoch is not worth compiling.
+    """
+    name, dtype = choose_runtime(runtime, device, published)
+    return f"{'eager' if name == 'compiled' else name}:{dtype}"
+
+
+def split_runtime(text: str) -> tuple[str, Literal["bf16", "fp16", "fp32"]]:
+    """A runtime and its dtype, of "eager:fp32"."""
+    name, _, dtype = text.partition(":")
+    return name, "bf16" if dtype == "bf16" else "fp16" if dtype == "fp16" else "fp32"
 
 
 def choose_precision(precision: str, profile: str, device: str) -> Literal["bf16", "fp32"]:

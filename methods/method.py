@@ -20,6 +20,7 @@ from ..datasets.views import Views
 from ..errors import ConfigurationError, MethodError, reading
 from ..text_files import read_json
 from ..yaml_files import dotted, fault
+from .machine import EXACT
 
 
 class Parameters(BaseModel):
@@ -75,6 +76,8 @@ class FitContext:
         device: a torch device name.
         precision: arithmetic of the matrix products.
         threads: of the CPU.
+        evaluation: runtime and dtype in which a tuned backbone's pooled output is computed where nothing is learned, as
+            "openvino:bf16"; validation, whose weights are others in each epoch, stays in torch. Read by `pooled` methods.
         compiled: whether the training steps of a backbone that the method tunes are compiled.
         directory: a work directory of the cell, for checkpoints, emptied when the cell is done; None for none.
         select: what early stopping minimises on the validation cohort: "mse", or "pcc" (its negative).
@@ -89,6 +92,7 @@ class FitContext:
     seed: int = 0
     device: str = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
+    evaluation: str = EXACT
     compiled: bool = False
     threads: int = 1
     directory: Path | None = None
@@ -119,6 +123,8 @@ class Method(ABC):
         version: raised by hand whenever its numbers move.
         kind: "method", "control" (a baseline that keeps methods honest) or "oracle" (sees test counts, never ranked).
         seeded: whether the seed changes its result; an unseeded method runs once whatever the seeds.
+        pooled: whether predictions read of a backbone that it tunes the pooled output alone, and are made as
+            `FitContext.evaluation` says.
         context: "spot" if each spot is predicted on its own, "section" if the whole test section is read at once.
     """
 
@@ -126,6 +132,7 @@ class Method(ABC):
     version: ClassVar[int] = 1
     kind: ClassVar[Literal["method", "control", "oracle"]] = "method"
     seeded: ClassVar[bool] = True
+    pooled: ClassVar[bool] = False
     context: ClassVar[Literal["spot", "section"]] = "spot"
     Parameters: ClassVar[type[Parameters]] = Parameters
     parameters: BaseModel  # a method names its own class: `parameters: RidgeParameters`
@@ -160,6 +167,14 @@ class Method(ABC):
 
             settle_cuda()
             self.network.to(device)
+
+    @property
+    def evaluation(self) -> str:
+        """How `predict` computes the pooled output of a backbone that it tuned: see `FitContext.evaluation`."""
+        return EXACT
+
+    def evaluate_in(self, evaluation: str) -> None:  # noqa: B027 - most have nothing to change
+        """Have `predict` compute that so from now on; without effect on methods that tuned none."""
 
     def predict_fine(self, section: SealedSection) -> NDArray[np.float32]:
         """As `predict`, for points that lie closer than spots: what a spot would show that looks all over as it does there."""

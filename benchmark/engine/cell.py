@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from ...datasets.registry import Dataset
 from ...errors import IntegrityError, MethodError, QbenchError
 from ...leaderboard.record import Failure, Record
 from ...methods.controls.oracles import Oracle
+from ...methods.machine import EXACT
 from ...methods.method import FitContext, Method
 from ..scoring.plugin_metrics import metrics_of
 from .cohorts import open_cohort, seal
@@ -78,6 +80,7 @@ def run_cell(task: CellTask, event: Event | None = None) -> Record:
             device=task.device,
             precision=task.precision,
             compiled=resolved.steps == "compiled",
+            evaluation=resolved.evaluation,
             threads=task.threads,
             directory=work,
             select=task.settings.select,
@@ -170,7 +173,8 @@ def record_crash(task: CellTask, failure: Failure) -> Record:
 
 def _resolve(task: CellTask) -> ResolvedMethod:
     """The cell's method, as the plan resolved it."""
-    return resolve_method(task.method, task.settings, task.device).stepping(task.steps)
+    resolved = resolve_method(task.method, task.settings, task.device).stepping(task.steps)
+    return replace(resolved, evaluation=(task.identity["backbone"] or {}).get("evaluation", EXACT))
 
 
 def _failed(error: BaseException, before: float, device: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def _anywhere(identity: dict[str, Any]) -> dict[str, Any]:
     def stripped(network: Any) -> Any:
         if not isinstance(network, dict):
             return network
-        return {name: value for name, value in network.items() if name not in ("runtime", "dtype")}
+        return {name: value for name, value in network.items() if name not in ("runtime", "dtype", "evaluation")}
 
     out = dict(identity)
     out["encoders"] = {name: stripped(network) for name, network in dict(out.get("encoders") or {}).items()}

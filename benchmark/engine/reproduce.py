@@ -14,6 +14,7 @@ from ...datasets.protocol import Protocol
 from ...errors import ConfigurationError
 from ...leaderboard.record import Record, read_record
 from ...methods.encoders.card import DEFAULT
+from ...methods.machine import EXACT
 from ..settings import RunSettings
 from .changes import differences
 from .identity import data_hash, read_spots, rules_of
@@ -96,7 +97,10 @@ def options_of(
 ) -> RunSettings:
     """The options under which a run makes a record's cell, but for its method, protocol and sections."""
     encoder = record.encoder
-    network = encoder is not None and encoder.weights != "none"
+    runtime = "auto"
+    if encoder is not None and encoder.weights != "none":
+        trained = not encoder.frozen and encoder.evaluation != EXACT
+        runtime = encoder.evaluation if trained else f"{encoder.runtime}:{encoder.dtype}"
     if (
         encoder is not None
         and encoder.weights == "random"
@@ -115,7 +119,7 @@ def options_of(
         encoder_weights=encoder_weights,
         microns_per_pixel=record.patches.microns_per_pixel if record.patches else None,
         stain=record.patches.stain if record.patches else "none",
-        runtime=f"{encoder.runtime}:{encoder.dtype}" if encoder is not None and network else "auto",
+        runtime=runtime,
         seeds=(record.seed,),
         max_epochs=record.max_epochs,
         select=record.select,
@@ -159,7 +163,10 @@ def task_of(record: Record, options: RunSettings) -> CellTask:
     settled = Settled(protocol, folds, record.protocol.leaky, [], patients, spots)
     precision: Literal["fp32", "bf16"] = "bf16" if options.precision == "bf16" else "fp32"
     ground = Ground(options, dataset, settled, options.device, precision, cache)
-    task = ground.task(ground.resolve(record.method.label), fold, record.seed)
+    resolved = ground.resolve(record.method.label)
+    if record.encoder is not None and not record.encoder.frozen:
+        resolved = resolved.stepping("compiled" if record.encoder.runtime == "compiled" else "eager")
+    task = ground.task(resolved, fold, record.seed)
     changes: dict[str, Any] = {
         "threads": record.threads,
         "settings": options.model_copy(update={"keep_models": False}),

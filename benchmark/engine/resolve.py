@@ -12,7 +12,7 @@ from ...datasets.registry import DATASETS
 from ...errors import ConfigurationError
 from ...leaderboard.record import EncoderRecord
 from ...methods.encoders.registry import ENCODERS, EncoderSpec, Weights, card, resolve
-from ...methods.machine import choose_steps
+from ...methods.machine import EXACT, choose_evaluation, choose_steps
 from ...methods.method import Inputs
 from ...methods.registry import METHODS, MethodSpec, parse
 from ..plugins import load_plugins
@@ -29,6 +29,7 @@ class ResolvedMethod:
         encoders: frozen encoders by the names that the method uses ("" is the run's).
         backbone: the network that it trains itself, if any; its weights are fp32, the arithmetic is the cell's
             precision, and its runtime is that of the training steps.
+        evaluation: how the backbone's pooled output is computed where nothing is learned; `EXACT` without one.
         crossed: of --encoders the one that it reads; None without the flag, and for a method that reads none of them.
     """
 
@@ -37,6 +38,7 @@ class ResolvedMethod:
     encoders: Mapping[str, EncoderSpec]
     backbone: EncoderSpec | None
     crossed: str | None = None
+    evaluation: str = EXACT
 
     @property
     def reads_the_runs_encoder(self) -> bool:
@@ -79,16 +81,18 @@ class ResolvedMethod:
             runtime=spec.runtime,
             dtype=spec.dtype,
             frozen=self.backbone is None,
+            evaluation=self.evaluation,
         )
 
     def identity(self) -> dict[str, Any]:
         """Everything of the method and its inputs that decides its numbers."""
+        evaluated = {} if self.evaluation == EXACT else {"evaluation": self.evaluation}
         return {
             "method": self.spec.name,
             "version": self.spec.cls.version,
             "parameters": self.spec.parameters.model_dump(mode="json"),
             "encoders": {name or "default": spec.identity() for name, spec in self.encoders.items()},
-            "backbone": None if self.backbone is None else self.backbone.identity(),
+            "backbone": None if self.backbone is None else {**self.backbone.identity(), **evaluated},
         }
 
 
@@ -114,10 +118,12 @@ def resolve_method(text: str, settings: RunSettings, device: str) -> ResolvedMet
         return resolve(name or encoder, weights, device, runtime)
 
     encoders = {name: find(name) for name in inputs.encoders}
-    backbone = None
+    backbone, evaluation = None, EXACT
     if inputs.backbone is not None:  # trained in torch, in the cell's precision, whatever runs the frozen encoders
         backbone = replace(find(inputs.backbone), runtime="eager", dtype="fp32")
-    return ResolvedMethod(spec, inputs, encoders, backbone)
+        if spec.cls.pooled:
+            evaluation = choose_evaluation(runtime, device, card(backbone.name).precision)
+    return ResolvedMethod(spec, inputs, encoders, backbone, evaluation=evaluation)
 
 
 def refused_claims(methods: Iterable[ResolvedMethod], dataset: str, reader: str) -> list[str]:

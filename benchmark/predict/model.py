@@ -17,8 +17,8 @@ from ...datasets.hashing import canonical_hash
 from ...errors import ConfigurationError, DataError, IntegrityError, MethodError, reading
 from ...files import plain_sha256, write_text, written_folder
 from ...leaderboard.record import PatchRecord
-from ...methods.encoders.registry import EncoderSpec, Weights, resolve, say_what_is_slow
-from ...methods.machine import resolve_device
+from ...methods.encoders.registry import EncoderSpec, Weights, card, resolve, say_what_is_slow
+from ...methods.machine import choose_evaluation, resolve_device
 from ...methods.method import Inputs, Method
 from ...methods.registry import load_method
 from ...text_files import read_text
@@ -165,6 +165,8 @@ def load_model(folder: Path, weights: Mapping[str, Weights], device: str, runtim
         )
     say_what_is_slow(encoders.values(), runtime)
     method.to(device)
+    if runtime != "auto" and method.pooled and inputs.backbone is not None:  # else as it was fitted
+        method.evaluate_in(choose_evaluation(runtime, device, card(inputs.backbone).precision))
     return FittedModel(record, method, inputs, encoders, hash_model(folder))
 
 

@@ -19,6 +19,7 @@ from ...datasets.stain_treatment import Treatment, fit_treatment, sampled
 from ...datasets.tissue import Overview, overview
 from ...errors import ConfigurationError, DataError
 from ...methods.encoders.registry import Weights
+from ...methods.machine import EXACT
 from ...version import __version__
 from ..engine.fit_predict import predict, predict_fine
 from .fine_store import FineStore
@@ -104,6 +105,7 @@ def predict_slide(
     else:
         assert spots is not None
         points = listed_points(spots, opened.size)
+    how = {} if fitted.method.evaluation == EXACT else {"evaluation": fitted.method.evaluation}
     identity = canonical_hash(
         {
             "qbench": __version__,
@@ -114,6 +116,7 @@ def predict_slide(
             "names": points.names,
             "points": points.pixel_xy.tolist(),
             **({} if resolution is None else {"finer": True}),
+            **how,
         }
     )
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +132,7 @@ def predict_slide(
         panel = fitted.record.panel.genes
         write_raster(output, parts, points, opened.size, panel, genes or panel, scale)
         return Predicted(len(points), resumed, [*notes, *opened.notes])
-    about = describe(fitted.record, fitted.record.patch, scale, image.name, fitted.hash)
+    about = {**describe(fitted.record, fitted.record.patch, scale, image.name, fitted.hash), **how}
     clipped = write_output(output, form, parts, points, fitted.record, small, about, window)
     if clipped:
         notes.append(f"{clipped} predicted counts above 2^31 were clipped.")

@@ -108,6 +108,7 @@ class Searcher:
                 max_epochs=options.max_epochs,
                 device=device,
                 precision=first.precision,
+                evaluation=self._resolved[number].evaluation,
                 compiled=self._resolved[number].steps == "compiled",
                 threads=threads,
                 folder=self._folder(fold.name, number),

@@ -44,6 +44,7 @@ class TrialTask(BaseModel):
     max_epochs: int | None
     device: str
     precision: Literal["fp32", "bf16"]
+    evaluation: str
     compiled: bool
     threads: int
     folder: Path
@@ -130,6 +131,7 @@ def _train(task: TrialTask, send: Send) -> dict[str, Any]:
         seed=task.seed,
         device=resolve_device(task.device),
         precision=task.precision,
+        evaluation=task.evaluation,
         compiled=task.compiled,
         threads=task.threads,
         directory=work,

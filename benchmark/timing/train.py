@@ -37,14 +37,13 @@ def rows(profile: str = "fast", device: str = "auto", methods: tuple[str, ...] =
     Raises:
         ConfigurationError: an unknown profile or device.
     """
-    precisions: tuple[Precision, ...] = ("fp32", "bf16") if profile == "paper" else ("fp32",)
     specs = [spec(name, profile=profile) for name in methods]
     device = resolve_device(device)
     sections, spots, patch_size, epochs = SIZES[profile]
     train = cohort(sections, spots, FEATURES, GENES, patch_size)
     found = []
     for described in specs:
-        for precision in precisions:
+        for precision in precisions(profile):
             timer = Timer(described, train, epochs, precision, device)
             times = alternate(timer.ours, timer.plain)
             how = f"{precision}, compiled" if timer.compiled else precision
@@ -55,6 +54,11 @@ def rows(profile: str = "fast", device: str = "auto", methods: tuple[str, ...] =
             memory = f"train {described.name} ({profile}), {how}, peak memory"
             found.append(less(memory, "MB", times.ours_mb, times.plain_mb))
     return found
+
+
+def precisions(profile: str) -> tuple[Precision, ...]:
+    """What a profile's training is timed in."""
+    return ("fp32", "bf16") if profile == "paper" else ("fp32",)
 
 
 class Timer:

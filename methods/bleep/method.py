@@ -68,13 +68,14 @@ class BLEEP(ImageMethod):
             if validation is not None:
                 validate = self._validator(validation, self._image.source(validation, device), device)
             run(network, len(train), loss, p, context, validate=validate, prepare=prepare, drop_last=True)
+            self._settle(train, context)
             self._references = self._embed(self._expression)
 
     @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
         import torch
 
-        from ..images.sources import device_of, run_batches
+        from ..images.sources import device_of
         from .network import retrieve
 
         if not len(self._references):
@@ -83,7 +84,7 @@ class BLEEP(ImageMethod):
                 "retrieve; use its network, or fit it with qbench."
             )
         device = device_of(self.network)
-        queries = run_batches(self.network, self._image.source(section, device), self.network.embed_image)
+        queries = self._predicted(section, self.network.embed_image)
         self._references, self._expression = self._references.to(device), self._expression.to(device)
         p = self.parameters
         found = retrieve(torch.from_numpy(queries).to(device), self._references, self._expression, p.retrieval, p.k)
@@ -126,14 +127,13 @@ class BLEEP(ImageMethod):
         """MSE and PCC of the retrieved expression, and how often a patch finds its own spot among the validation spots."""
         import torch
 
-        from ..images.sources import run_batches
         from .network import retrieval_recall, retrieve
 
         p = self.parameters
         own = torch.from_numpy(np.ascontiguousarray(validation.target)).to(device)
 
         def validate() -> dict[str, float]:
-            image = run_batches(self.network, source, self.network.embed_image)
+            image = self._over(source, self.network.embed_image)
             queries = torch.from_numpy(image).to(device)
             found = retrieve(queries, self._embed(self._expression), self._expression, p.retrieval, p.k)
             scores = validation_scores(found.cpu().numpy(), validation.target, validation.boundaries)

@@ -43,7 +43,7 @@ class Mlp(Method):
     def fit(self, train: Cohort, validation: Cohort | None, context: FitContext) -> None:
         import torch
 
-        from ..images.sources import validator
+        from ..images.sources import run_batches, validator
         from ..training import run, seeded
 
         p = self.parameters
@@ -63,7 +63,10 @@ class Mlp(Method):
                 rows = rows.to(device, non_blocking=True)
                 return (network(source.ready(rows, training=True)) - target[rows]).square().mean(), {}
 
-            validate = None if validation is None else validator(network, self._source(validation, device), validation)
+            validate = None
+            if validation is not None:
+                seen = self._source(validation, device)
+                validate = validator(lambda: run_batches(network, seen), validation)
             run(network, len(train), loss, p, context, validate=validate)
 
     @override

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Protocol
 
 import numpy as np
@@ -58,8 +57,6 @@ def open_runtime(spec: EncoderSpec, image_size: int) -> Runtime:
         return Rgb()
     network = build_network(spec.name, spec.weights, image_size=image_size)
     if spec.runtime == "openvino":
-        # Else OpenVINO tells its makers of each conversion; where this package cannot be imported, it has a stub of its own.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         from .openvino import OpenVino
 
         return OpenVino(spec, network, image_size)

@@ -29,7 +29,7 @@ class Eager:
         self._scale, self._shift = normalisation(spec, self.device)
         self._parts = [
             (part.to(self.device, memory_format=torch.channels_last), bf16)  # type: ignore[call-overload]
-            for part, bf16 in parts(spec, network)
+            for part, bf16 in parts(spec.loader, spec.dtype, network)
         ]
         # On a CPU: large enough for bf16 matrices, but small where fp32 activations must stay in its cache.
         all_bf16 = all(bf16 for _, bf16 in self._parts)
@@ -72,11 +72,11 @@ class Compiled(Eager):
             return super().encode(filled(patches, self.batch))[: len(patches)]
 
 
-def parts(spec: EncoderSpec, network: nn.Module) -> list[tuple[nn.Module, bool]]:
+def parts(loader: str, dtype: str, network: nn.Module) -> list[tuple[nn.Module, bool]]:
     """What runs one after the other, each with whether it runs in bf16 or fp16; the sensitive part of a network stays in fp32."""
-    if spec.dtype == "fp32":
+    if dtype == "fp32":
         return [(network, False)]
-    if spec.loader == "lite":
+    if loader == "lite":
         front, rest = split_sensitive(network)
         return [(front, False), (rest, True)]
     return [(network, True)]

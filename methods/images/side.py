@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,6 +15,7 @@ from ...datasets.cohort import Cohort, SealedSection
 from ...errors import MethodError
 from ..encoders.build import build_network
 from ..encoders.registry import card
+from ..machine import EXACT
 from ..scaling import Scaling
 from .sources import FeatureSource, ImageSource, PatchSource
 
@@ -27,12 +28,14 @@ class ImageSide:
         backbone: name of the network that reads patches, or None for frozen features.
         mean, sd: float64, per feature (d,), or per channel (3,) of pixels over 255.
         patch_size: edge of the patches in pixels; 0 for features.
+        evaluation: how the backbone is computed where nothing is learned, see `FitContext`.
     """
 
     backbone: str | None
     mean: NDArray[np.float64]
     sd: NDArray[np.float64]
     patch_size: int = 0
+    evaluation: str = EXACT
 
     @classmethod
     def of(cls, train: Cohort, backbone: str | None) -> Self:
@@ -73,9 +76,15 @@ class ImageSide:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Arrays for `Method.state`, named "image.*"."""
-        return {"image.mean": self.mean, "image.sd": self.sd, "image.patch_size": np.array(self.patch_size)}
+        arrays = {"image.mean": self.mean, "image.sd": self.sd, "image.patch_size": np.array(self.patch_size)}
+        if self.evaluation != EXACT:
+            arrays["image.evaluation"] = np.frombuffer(self.evaluation.encode("ascii"), np.uint8)
+        return arrays
 
     @classmethod
     def restore(cls, state: dict[str, NDArray[Any]], backbone: str | None) -> Self:
         """The inverse of `state`; takes its arrays out of the dictionary."""
-        return cls(backbone, state.pop("image.mean"), state.pop("image.sd"), int(state.pop("image.patch_size")))
+        side = cls(backbone, state.pop("image.mean"), state.pop("image.sd"), int(state.pop("image.patch_size")))
+        if "image.evaluation" in state:
+            side = replace(side, evaluation=state.pop("image.evaluation").tobytes().decode("ascii"))
+        return side

@@ -149,9 +149,9 @@ def run_batches(
     return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
 
 
-def validator(network: nn.Module, source: ImageSource, validation: Cohort) -> Callable[[], dict[str, float]]:
-    """What the training loop calls after each epoch, for networks that map an image to expression directly."""
-    return lambda: validation_scores(run_batches(network, source), validation.target, validation.boundaries)
+def validator(predict: Callable[[], NDArray[np.float32]], validation: Cohort) -> Callable[[], dict[str, float]]:
+    """What the training loop calls after each epoch, for methods that predict (n, genes) of a side directly."""
+    return lambda: validation_scores(predict(), validation.target, validation.boundaries)
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -52,7 +52,8 @@ class QCA(ImageMethod):
             step = QCATraining(network, source, target, p)
             validate = None
             if validation is not None:
-                validate = validator(network, self._image.source(validation, device), validation)
+                seen = self._image.source(validation, device)
+                validate = validator(lambda: self._over(seen), validation)
             run(
                 network,
                 len(train),
@@ -66,14 +67,13 @@ class QCA(ImageMethod):
                 settle=lambda: settle(network, source),
                 drop_last=p.alignment != "none" or p.code_norm,  # both compare the spots of one batch
             )
+            self._settle(train, context)
             warn(context, network, len(train))
             self._diagnostics: dict[str, NDArray[Any]] = describe(network, source)
 
     @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
-        from ..images.sources import device_of, run_batches
-
-        return run_batches(self.network, self._image.source(section, device_of(self.network)))
+        return self._predicted(section)
 
     @override
     def restore(self, state: dict[str, NDArray[Any]]) -> None:

@@ -82,16 +82,15 @@ class STNet(ImageMethod):
 
             validate = None
             if validation is not None:
-                validate = validator(network, self._image.source(validation, device), validation)
+                seen = self._image.source(validation, device)
+                validate = validator(lambda: self._over(seen), validation)
             run(network, len(train), loss, p, context, validate=validate, prepare=prepare, summed=True)
+            self._settle(train, context)
 
     @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:
-        from ..images.sources import device_of, run_batches
-
-        forward = self.network
         averaged = self.network.averaged if self._image.backbone is not None and self.parameters.average else None
-        return run_batches(forward, self._image.source(section, device_of(forward)), averaged)
+        return self._predicted(section, averaged)
 
     def _build(self, width: int, backbone: nn.Module | None) -> STNetNetwork:
         from .network import STNetNetwork

@@ -259,6 +259,17 @@ def test_bf16_cells_hold_what_runs_in_bf16(data: Path, monkeypatch: pytest.Monke
     assert told == {f"changed: bf16 version was {2}, is 99"}
 
 
+def test_a_tuned_backbone_is_known_by_what_predicts_through_it_unless_that_is_fp32(data: Path) -> None:
+    def backbones(runtime: str, method: str) -> list[Any]:
+        asked = options(data, methods=(method,), profile="paper", encoder_weights=("random",), runtime=runtime)
+        return [cell.task.identity["backbone"] for cell in make_plan(asked).cells]
+
+    exact, halved = (backbones(f"eager:{dtype}", "stnet") for dtype in ("fp32", "bf16"))
+    assert "evaluation" not in exact[0]
+    assert halved == [{**backbone, "evaluation": "eager:bf16"} for backbone in exact]
+    assert "evaluation" not in backbones("eager:bf16", "triplex")[0], "it reads a map and not what is pooled"
+
+
 def test_the_portion_of_a_split_section_is_held(data: Path) -> None:
     two = options(data, sections=("A1", "B1"))
     first = make_plan(two).cells[0].task

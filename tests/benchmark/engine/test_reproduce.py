@@ -80,6 +80,21 @@ def test_the_training_steps_are_run_as_the_record_says(
     assert asked[0].identity["backbone"]["runtime"] == steps
 
 
+@pytest.mark.parametrize("evaluation", ["eager:bf16", "eager:fp32"])
+def test_a_tuned_backbone_predicts_as_the_record_says(
+    evaluation: str, cell: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[CellTask] = []
+
+    def record_of(task: CellTask, _event: object) -> Record:
+        asked.append(task)
+        return Record.model_validate_json((cell / "record.json").read_text())
+
+    monkeypatch.setattr(module, "run_apart", record_of)
+    again(edited(cell, tmp_path, encoder={"evaluation": evaluation}), data)
+    assert asked[0].identity["backbone"].get("evaluation", "eager:fp32") == evaluation
+
+
 def test_what_cannot_be_run_again_is_one_sentence(cell: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="qbench list runs"):
         again(tmp_path / "nowhere", data)

@@ -1,5 +1,7 @@
 """The console script: a Ctrl-C while the command line itself is still being imported is one line, too."""
 
+import atexit
+import gc
 import sys
 
 
@@ -10,4 +12,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         sys.exit(130)
+    atexit.register(
+        gc.freeze
+    )  # the command has ended: looking for garbage in all that torch and pandas made takes a second
     run()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,6 +36,7 @@ class ImageMethod(Method):
     network: nn.Module
     parameters: TrainingParameters
     _image: ImageSide
+    _backbone: nn.Module | None = None  # a part of the network
     _pass: Forward | None = None  # the backbone's where nothing is learned; None until it is opened, or for its own
 
     @classmethod
@@ -55,7 +55,7 @@ class ImageMethod(Method):
 
         self.genes = train.genes
         self._image = ImageSide.of(train, _tuned(self.parameters))
-        backbone = self._image.build_backbone(context.backbone, context.seed)
+        backbone = self._backbone = self._image.build_backbone(context.backbone, context.seed)
         if backbone is not None and context.compiled:
             from ..compiled import compile_steps
 
@@ -64,6 +64,10 @@ class ImageMethod(Method):
         if backbone is None:
             return
         self._image = replace(self._image, evaluation=context.evaluation)
+        if "openvino" in context.evaluation:  # what it cannot convert is said before a long training
+            from .evaluation import open_pass
+
+            open_pass(backbone, self._image, context.evaluation, train)
         # Validation sees other weights in each epoch, which torch takes as they are and OpenVINO would convert anew.
         self._settle(train, context, f"eager:{split_runtime(context.evaluation)[1]}")
 
@@ -83,27 +87,25 @@ class ImageMethod(Method):
     def _open_pass(self, runtime: str, side: Cohort | SealedSection) -> str | None:
         """Open the backbone's pass, unless it has a fault on the patches of a side, which is returned."""
         self._pass = None
-        if self._image.backbone is None or runtime == EXACT:
+        backbone = self._backbone
+        if backbone is None or runtime == EXACT:
             return None
         from .evaluation import find_fault, open_pass
 
-        backbone = self._tuned_backbone
         opened = open_pass(backbone, self._image, runtime, side)
         fault = find_fault(backbone, opened, self._image, side)
         self._pass = opened if fault is None else None
         return fault
 
-    @property
-    def _tuned_backbone(self) -> nn.Module:
-        backbone: nn.Module = self.network.backbone  # type: ignore[assignment]
-        return backbone
-
     def _over(self, source: ImageSource, forward: Callable[[Tensor], Tensor] | None = None) -> NDArray[np.float32]:
         """`forward`, the network if None, over all rows in evaluation mode, the backbone by the pass that is open."""
-        from .evaluation import passing
         from .sources import run_batches
 
-        with nullcontext() if self._pass is None else passing(self._tuned_backbone, self._pass):
+        if self._backbone is None or self._pass is None:
+            return run_batches(self.network, source, forward)
+        from .evaluation import passing
+
+        with passing(self._backbone, self._pass):
             return run_batches(self.network, source, forward)
 
     def _predicted(
@@ -151,7 +153,7 @@ class ImageMethod(Method):
 
         state = dict(state)
         self._image = ImageSide.restore(state, _tuned(self.parameters))
-        backbone = self._image.build_backbone("random")
+        backbone = self._backbone = self._image.build_backbone("random")
         self.network = self._build(self._image.feature_count(backbone), backbone)
         from_arrays(self.network, state)
 

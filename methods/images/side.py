@@ -13,7 +13,6 @@ from torch import nn
 
 from ...datasets.cohort import Cohort, SealedSection
 from ...errors import MethodError
-from ..encoders.build import build_network
 from ..encoders.registry import card
 from ..machine import EXACT
 from ..scaling import Scaling
@@ -59,6 +58,8 @@ class ImageSide:
                 f"Expected weights for the backbone {self.backbone}; name a file with --encoder-weights "
                 f"{self.backbone}=FILE, or ask for --encoder-weights random."
             )
+        from ..encoders.build import build_network  # timm, half a second that frozen features do without
+
         network = build_network(self.backbone, weights, seed=seed, image_size=self.patch_size)
         return network.to(memory_format=torch.channels_last)
 

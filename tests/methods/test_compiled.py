@@ -38,7 +38,7 @@ class Tiny(torch.nn.Module):
 def test_a_fit_with_compiled_steps_is_that_of_eager_ones_within_rounding_and_repeats_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("qbench.methods.images.side.build_network", lambda *_, **__: Tiny())
+    monkeypatch.setattr("qbench.methods.encoders.build.build_network", lambda *_, **__: Tiny())
     train, validation = linear_cohort(0, {"A1": 20}, patch=32), linear_cohort(1, {"B1": 12}, patch=32)
     settings = {"projection": 16, "k": 5, "backbone": "resnet18", "batch_size": 8, "dropout": 0.0}
     found = {}

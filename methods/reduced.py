@@ -67,10 +67,13 @@ class Reduced:
 
     def read(self, features: RowView) -> NDArray[np.float32]:
         """All rows of features or views (n, ..., d), a few at a time; a missing view is 0."""
+        from threadpoolctl import threadpool_limits
+
         out = np.empty((*features.shape[:-1], self.width), dtype=np.float32)
-        for start in range(0, len(features), ROWS):
-            rows = slice(start, start + ROWS)
-            out[rows] = np.nan_to_num(self.apply(features[rows]), copy=False, nan=0.0)
+        with threadpool_limits(1, user_api="blas"):  # each spot's views are a product of their own, too small for more
+            for start in range(0, len(features), ROWS):
+                rows = slice(start, start + ROWS)
+                out[rows] = np.nan_to_num(self.apply(features[rows]), copy=False, nan=0.0)
         return out
 
     def state(self) -> dict[str, NDArray[Any]]:

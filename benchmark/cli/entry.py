@@ -9,9 +9,10 @@ import sys
 from types import FrameType
 from typing import Annotated
 
-# Idle threads that spin starve the other core; both are read when torch is loaded, later than here.
+# Idle threads that spin starve the other core; these are read when torch and numpy are loaded, later than here.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the least it takes: 2^4 cycles
 
 import typer
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softmax
-from torchvision.transforms.v2 import functional as images
 
 from ..precision import outside_autocast
 
@@ -41,6 +40,8 @@ def zinb_loss(counts: Tensor, mean: Tensor, dispersion: Tensor, zero: Tensor) ->
 
 def augmented(pixels: Tensor) -> Tensor:
     """One view of a whole section, uint8 (n, 3, x, y): all patches perhaps grey, turned alike and perhaps mirrored."""
+    from torchvision.transforms.v2 import functional as images  # here: features are not augmented, and need none of it
+
     grey, angle, flip = torch.rand(3).tolist()
     if grey < GRAYSCALE:
         pixels = images.rgb_to_grayscale(pixels, num_output_channels=3)

@@ -20,7 +20,7 @@ from .parameters import TriplexParameters
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ..images.side import ImageSide
     from ..images.sources import ImageSource
@@ -73,12 +73,15 @@ class Triplex(NetworkMethod):
 
     @override
     def _scale(self, train: Cohort, context: FitContext, device: torch.device) -> None:
-        from ..images.side import ImageSide
-
         tuned = _tuned(self.parameters)
         self._reduced = Reduced.fit(train.features(), self.parameters.components)
-        self._image: ImageSide | None = None if tuned is None else ImageSide.of(train, tuned)
-        self._backbone = None if self._image is None else self._image.build_backbone(context.backbone, context.seed)
+        self._image: ImageSide | None = None
+        self._backbone: nn.Module | None = None
+        if tuned is not None:
+            from ..images.side import ImageSide  # of networks and the hub: half a second, for nothing on features
+
+            self._image = ImageSide.of(train, tuned)
+            self._backbone = self._image.build_backbone(context.backbone, context.seed)
 
     @override
     def _build(self) -> TriplexNetwork:
@@ -134,12 +137,14 @@ class Triplex(NetworkMethod):
 
     @override
     def _take(self, state: dict[str, NDArray[Any]]) -> None:
-        from ..images.side import ImageSide
-
         tuned = _tuned(self.parameters)
         self._reduced = Reduced.restore(state)
-        self._image = None if tuned is None else ImageSide.restore(state, tuned)
-        self._backbone = None if self._image is None else self._image.build_backbone("random")
+        self._image = self._backbone = None
+        if tuned is not None:
+            from ..images.side import ImageSide
+
+            self._image = ImageSide.restore(state, tuned)
+            self._backbone = self._image.build_backbone("random")
 
     @override
     def _read(self, side: Cohort | SealedSection, device: torch.device) -> list[tuple[Spots, ImageSource | None]]:

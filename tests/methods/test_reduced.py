@@ -8,6 +8,7 @@ from qbench.datasets.cohort import RowView
 from qbench.methods.reduced import Reduced
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
 
 def rows(values: np.ndarray) -> RowView:
@@ -38,6 +39,22 @@ def test_views_are_read_as_spots_are_and_missing_ones_are_zero(features: np.ndar
     found = reduced.read(rows(views))
     np.testing.assert_array_equal(found[:, 0], reduced.read(rows(features)))
     assert not found[7, 1].any()
+
+
+def test_views_are_read_with_one_thread_to_the_same_numbers(features: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+    views, apply, seen = np.stack([features] * 9, axis=1), Reduced.apply, []
+
+    def watched(self: Reduced, values: np.ndarray) -> np.ndarray:
+        seen.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+        return apply(self, values)
+
+    reduced = Reduced.fit(rows(features), 4)
+    monkeypatch.setattr(Reduced, "apply", watched)
+    with threadpool_limits(2, user_api="blas"):
+        found = reduced.read(rows(views))
+        due = apply(reduced, views)
+    assert set(seen) == {1}
+    np.testing.assert_array_equal(found, due)
 
 
 @pytest.mark.parametrize("components", [0, 20, 50])

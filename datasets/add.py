@@ -44,7 +44,9 @@ def write_dataset_card(
         raise unknown("format", form, FORMS)
     check_name("a dataset (--name)", name)
     if not folder.is_dir():
-        raise DataError(f"Expected a folder of sections at {folder}, but there is none.")
+        raise DataError(
+            f"Expected a folder of sections at {folder}, but there is none; name the folder that holds your sections."
+        )
     bin_um = None if bin_edge is None else parse_bin(bin_edge)
     wanted = [form] if form else list(FORMS)
     for kind in wanted:
@@ -83,7 +85,7 @@ def read_patients(path: Path) -> dict[str, str | None]:
     Raises:
         DataError: columns that are not there, or a section twice.
     """
-    listed = table_rows(path, ("section", "patient"), ",", "write these two as CSV")
+    listed = table_rows(path, ("section", "patient"), ",", "write these two as CSV, with a comma between")
     rows = [(row["section"], patient_name(row["patient"])) for _, row in listed]
     if len({section for section, _ in rows}) != len(rows):
         raise DataError(f"Expected each section once in {path}; remove the duplicates.")

@@ -54,7 +54,10 @@ def table_rows(
     head, *rows = read_rows(path, "a table", remedy, separator) or [[]]
     missing = [column for column in columns if column not in head]
     if missing:
-        raise DataError(f"Expected columns {', '.join(columns)} in {path}, found no {', '.join(missing)}; {remedy}.")
+        there = ", ".join(map(repr, head[:8])) or "an empty line"
+        raise DataError(
+            f"Expected columns {', '.join(columns)} in {path}, found no {', '.join(missing)} (its first line holds {there}); {remedy}."
+        )
     at = {column: head.index(column) for column in columns}
     filled = [row for row in rows if row]
     return [

@@ -37,6 +37,8 @@ def read_positions(path: Path) -> tuple[dict[str, int], NDArray[np.float64]]:
                 table = table.set_axis(["barcode", *COLUMNS], axis=1)
         if "barcode" not in table and table.index.name == "barcode":
             table = table.reset_index()
+        if missing := [name for name in ("barcode", *COLUMNS) if name not in table]:
+            raise DataError(f"Expected {what} in {path}, found no {', '.join(missing)}; {remedy}.")
         barcodes = [str(name) for name in table["barcode"]]
         values = np.column_stack([pd.to_numeric(table[name]).to_numpy(dtype=np.float64) for name in COLUMNS])
     rows = {name: row for row, name in enumerate(barcodes)}

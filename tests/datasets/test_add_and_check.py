@@ -13,6 +13,7 @@ import tifffile
 import yaml
 from PIL import Image
 from qbench.benchmark.cli.entry import app
+from qbench.datasets.add import read_patients
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.check import check_dataset
 from qbench.errors import ConfigurationError, DataError
@@ -243,3 +244,12 @@ def test_bins_are_for_formats_that_have_some(tmp_path: Path) -> None:
     result = run(app, ["data", "add", "data", "--name", "mine", "--bin", "8um"])
     assert isinstance(result.exception, ConfigurationError)
     assert "--bin is for visium" in str(result.exception)
+
+
+def test_a_table_of_patients_with_other_columns_is_told_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "patients.csv"
+    path.write_text("section;patient\nS1;P1\n")
+    with pytest.raises(
+        DataError, match=r"found no section, patient \(its first line holds 'section;patient'\); .* comma"
+    ):
+        read_patients(path)

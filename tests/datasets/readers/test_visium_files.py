@@ -14,6 +14,7 @@ import yaml
 from qbench.benchmark.cli.entry import app
 from qbench.datasets.cache import ArrayCache
 from qbench.datasets.find import parse_bin
+from qbench.datasets.readers.spot_positions import read_positions
 from qbench.datasets.registry import Dataset, open_dataset
 from qbench.errors import ConfigurationError, DataError
 from typer.testing import CliRunner
@@ -270,3 +271,10 @@ def test_a_matrix_of_another_program(tmp_path: Path) -> None:
     result = run(app, ["data", "add", "data", "--name", "mine"])
     assert result.exit_code == 2
     assert "it has no group 'matrix' (its groups are GRCh38)" in " ".join(result.output.split())
+
+
+def test_positions_without_a_column_are_told_which(tmp_path: Path) -> None:
+    path = tmp_path / "tissue_positions.csv"
+    path.write_text("barcode,in_tissue,array_row,array_col,row,pxl_col_in_fullres\nA-1,1,0,0,5,5\n")
+    with pytest.raises(DataError, match=r"found no pxl_row_in_fullres; copy the file again\.$"):
+        read_positions(path)

@@ -44,7 +44,8 @@ def test_the_context_is_of_the_tiles_around_and_smoothed_over_them(hipt, pixels)
     white[2:5, 2:5] = pixels
     x = torch.from_numpy(white).permute(0, 1, 4, 2, 3).float() / 255
     with torch.inference_mode():
-        out = torch.stack([hipt.model256.forward_features((row - 0.5) / 0.5) for row in x])
+        out = hipt.model256.forward_features((x[:1, 0] - 0.5) / 0.5).repeat(7, 7, 1, 1)  # white
+        out[2:5, 2:5] = torch.stack([hipt.model256.forward_features((row - 0.5) / 0.5) for row in x[2:5, 2:5]])
         context = torch.stack([
             torch.cat([hipt.model4k(out[y : y + 3, x : x + 3, 0][None])[:, 1, 1] for x in range(5)]) for y in range(5)
         ])  # fmt: skip
@@ -91,7 +92,7 @@ def test_spots_are_read_alike_in_any_order_and_batch_and_a_map_shows_their_cells
     monkeypatch.setattr(tokens, "TOGETHER", (3, 3))
     monkeypatch.setattr(tokens, "WINDOWS", 2)
     monkeypatch.setattr(tokens, "KNOWN", 3)
-    np.testing.assert_allclose(CellReader(hipt, 3).read(tile(pixels, places), 14, index), found, atol=1e-5)
+    np.testing.assert_allclose(CellReader(hipt, 3).read(tile(pixels, places[:2]), 14, index), found[:2], atol=1e-5)
 
 
 def test_a_tile_is_not_encoded_twice_for_what_is_around_it(hipt, pixels, monkeypatch):

@@ -10,10 +10,12 @@ import pytest
 from qbench.benchmark.engine.inputs import PreparedInputs
 from qbench.benchmark.sweep.view import FoldView, open_view, write_view
 from qbench.datasets.cohort import Cohort
+from qbench.datasets.tiles import Surroundings
 from qbench.errors import MethodError
 
 from ...support.method_cohorts import linear_cohort
 
+AROUND = Surroundings(tile=4, grid=3)
 SIZES = {"A1": 7, "B1": 5, "C1": 6, "D1": 4}  # D1 is the test section: its inputs are prepared like all others
 
 
@@ -21,7 +23,11 @@ SIZES = {"A1": 7, "B1": 5, "C1": 6, "D1": 4}  # D1 is the test section: its inpu
 def inputs() -> PreparedInputs:
     patches = {name: np.full((n, 4, 4, 3), i, np.uint8) for i, (name, n) in enumerate(SIZES.items())}
     features = {(name, "rgb"): np.full((n, 6), i, np.float32) for i, (name, n) in enumerate(SIZES.items())}
-    return PreparedInputs(patches, features)
+    tiles = {
+        (name, AROUND.key): (np.full((1, 2, 4, 4, 3), i, np.uint8), np.arange(2.0 * n).reshape(n, 2))
+        for i, (name, n) in enumerate(SIZES.items())
+    }
+    return PreparedInputs(patches, features, tiles)
 
 
 def cohorts() -> dict[str, Cohort]:
@@ -56,9 +62,14 @@ def test_a_view_is_the_cohorts_that_a_cell_has(view: FoldView, inputs: PreparedI
             np.testing.assert_array_equal(section.counts(), before.counts())
             np.testing.assert_array_equal(section.patches()[:], inputs.opened_patches[section.id])
             np.testing.assert_array_equal(section.features("rgb")[:], inputs.opened_features[section.id, "rgb"])
+            pixels, places = inputs.opened_tiles[section.id, AROUND.key]
+            there, beyond = section.tiles(AROUND).read(np.array([[1, 0], [2, 0]]))
+            np.testing.assert_array_equal(there, pixels[0, 1])
+            assert (beyond == 255).all()
+            np.testing.assert_array_equal(section.tiles(AROUND).places, places)
 
 
-def test_a_trials_section_gives_its_own_inputs_and_no_others(view: FoldView) -> None:
+def test_a_trials_section_gives_its_own_inputs_and_no_others(view: FoldView, inputs: PreparedInputs) -> None:
     for cohort in open_view(view):
         for section in cohort.sections:
             assert section.store is not None
@@ -69,6 +80,9 @@ def test_a_trials_section_gives_its_own_inputs_and_no_others(view: FoldView) -> 
                     section.store.patches(other)
                 with pytest.raises(MethodError, match=f"asked for features of section {other} by encoder 'rgb', but"):
                     section.store.features(other, "rgb")
+                for store in (section.store, inputs.only(section.id)):
+                    with pytest.raises(MethodError, match=f"asked for tiles around spots of section {other}, but"):
+                        store.tiles(other, AROUND.key)
             with pytest.raises(MethodError, match=r"add what is missing to Method.inputs\(\)"):
                 section.store.features(section.id, "")
 

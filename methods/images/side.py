@@ -13,8 +13,9 @@ from torch import nn
 
 from ...datasets.cohort import Cohort, SealedSection
 from ...errors import MethodError
+from ...names import shown
 from ..encoders.registry import card
-from ..machine import EXACT
+from ..machine import EXACT, split_runtime
 from ..scaling import Scaling
 from .sources import FeatureSource, ImageSource, PatchSource
 
@@ -84,8 +85,22 @@ class ImageSide:
 
     @classmethod
     def restore(cls, state: dict[str, NDArray[Any]], backbone: str | None) -> Self:
-        """The inverse of `state`; takes its arrays out of the dictionary."""
+        """The inverse of `state`; takes its arrays out of the dictionary.
+
+        Raises:
+            MethodError: an evaluation that this version does not have.
+        """
         side = cls(backbone, state.pop("image.mean"), state.pop("image.sd"), int(state.pop("image.patch_size")))
         if "image.evaluation" in state:
-            side = replace(side, evaluation=state.pop("image.evaluation").tobytes().decode("ascii"))
+            side = replace(side, evaluation=_known(state.pop("image.evaluation")))
         return side
+
+
+def _known(kept: NDArray[Any]) -> str:
+    text = kept.tobytes().decode("ascii", errors="replace")
+    name, dtype = split_runtime(text)
+    if name not in ("eager", "openvino") or text != f"{name}:{dtype}":
+        raise MethodError(
+            f"Expected a model whose backbone runs through eager or openvino, found {shown(text)}; fit the model again."
+        )
+    return text

@@ -103,3 +103,11 @@ def test_on_a_gpu_the_model_passes_through_torch():
 @pytest.mark.parametrize(("runtime", "expected"), [("eager:fp32", EXACT), ("compiled:bf16", "eager:bf16")])
 def test_compiled_is_of_the_training_steps(runtime: str, expected: str):
     assert choose_evaluation(runtime, "cpu") == expected
+
+
+@pytest.mark.parametrize("kept", [b"eager", b"fastest:fp32", b"openvino:int8", b"\xff:fp32"])
+def test_a_model_with_an_unknown_runtime_is_refused(kept: bytes):
+    state = ImageSide("resnet18", np.zeros(3), np.ones(3), 32, "eager:bf16").state()
+    assert ImageSide.restore(dict(state), "resnet18").evaluation == "eager:bf16"
+    with pytest.raises(MethodError, match="Expected a model whose backbone runs through eager or openvino"):
+        ImageSide.restore(state | {"image.evaluation": np.frombuffer(kept, np.uint8)}, "resnet18")

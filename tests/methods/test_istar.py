@@ -163,7 +163,7 @@ def test_as_published_with_hipt_in_its_layout(tmp_path):
 
     network = build_network("hipt", "random", seed=5)
     torch.save(network.state_dict(), tmp_path / "hipt.pth")
-    train = view_cohort(0, {"A1": 20}, patch=224)
+    train = view_cohort(0, {"A1": 6}, patch=224)
     method = registry.spec("istar", {"surroundings": 3}, "paper").build()
     context = FitContext(backbone=tmp_path / "hipt.pth", max_epochs=1)
     method.fit(train, None, context)

@@ -91,9 +91,8 @@ def main() -> None:
     except SystemError as error:
         if not isinstance(error.__cause__, Stopped):
             raise
-        _end(
-            error.__cause__.number
-        )  # a signal that came while C code was running (Ray's, say), which wraps what it raises
+        # A signal that came while C code was running (Ray's, say), which wraps what it raises.
+        _end(error.__cause__.number)
     except QbenchError as error:
         _say(str(error))
         sys.exit(error.exit_code)

@@ -12,7 +12,6 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         sys.exit(130)
-    atexit.register(
-        gc.freeze
-    )  # the command has ended: looking for garbage in all that torch and pandas made takes a second
+    # The command has ended: looking for garbage in all that torch and pandas made takes a second.
+    atexit.register(gc.freeze)
     run()

@@ -442,26 +442,3 @@ def test_a_trained_network_is_loaded_onto_the_device(
     monkeypatch.setattr(models, "resolve", lambda *asked: resolve(asked[0], asked[1], "cpu", asked[3]))
     moved = load_model(tmp_path / "model", {}, "cuda", "auto").method.network
     assert {p.device.type for p in moved.parameters()} == {"meta"}
-
-
-@pytest.mark.slow
-def test_a_tuned_backbone_predicts_as_it_was_fitted_unless_the_runtime_says_otherwise(
-    data: Path, tmp_path: Path
-) -> None:
-    asked = RunSettings(
-        methods=("stnet[backbone=test_resnet,batch_size=4,learning_rate=0.05]",), dataset=str(data), profile="paper",
-        encoder_weights=("random",), runtime="eager:bf16", max_epochs=1,
-    )  # fmt: skip
-    record = fit_model(asked, tmp_path / "model")
-    assert record.fitted["backbone"]["evaluation"] == "eager:bf16"
-    found = {}
-    for name, runtime in {"kept": "auto", "bf16": "eager:bf16", "fp32": "eager:fp32"}.items():
-        predict_slide(
-            tmp_path / "model", data.parent / "S1.png", tmp_path / f"{name}.h5ad", "60um", None, 0.5, runtime=runtime
-        )
-        found[name] = anndata.read_h5ad(tmp_path / f"{name}.h5ad")
-    said = {name: table.uns["qbench"].get("evaluation") for name, table in found.items()}
-    assert said == {"kept": "eager:bf16", "bf16": "eager:bf16", "fp32": None}
-    kept, bf16, fp32 = (table.X for table in found.values())
-    assert np.array_equal(kept, bf16)
-    assert 0 < np.abs(kept - fp32).max() < 0.2

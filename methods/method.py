@@ -123,8 +123,7 @@ class Method(ABC):
         version: raised by hand whenever its numbers move.
         kind: "method", "control" (a baseline that keeps methods honest) or "oracle" (sees test counts, never ranked).
         seeded: whether the seed changes its result; an unseeded method runs once whatever the seeds.
-        pooled: whether predictions read of a backbone that it tunes the pooled output alone, and are made as
-            `FitContext.evaluation` says.
+        pooled: whether it predicts from the pooled output of a backbone that it tunes, as `FitContext.evaluation` says.
         context: "spot" if each spot is predicted on its own, "section" if the whole test section is read at once.
     """
 

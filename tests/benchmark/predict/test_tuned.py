@@ -18,7 +18,7 @@ from ...support.slide_images import stained_dataset
 def test_a_tuned_backbone_predicts_as_it_was_fitted_unless_the_runtime_says_otherwise(
     tmp_path: Path,
 ) -> None:
-    data = stained_dataset(tmp_path / "data", 3)
+    data = stained_dataset(tmp_path, 3)
     asked = RunSettings(
         methods=("stnet[backbone=test_resnet,batch_size=4,learning_rate=0.05]",), dataset=str(data), profile="paper",
         encoder_weights=("random",), runtime="eager:bf16", max_epochs=1,

@@ -45,9 +45,9 @@ def ending_with_ray(session: str, raylet: str, guard: int | None) -> Iterator[No
         raylet: the socket of the raylet that we are connected to, which stands on its own; another node may be here, too.
         guard: the process that ends what is left of a Ray of our own, or None where Ray is not ours.
     """
-    over = threading.Event()
+    over, first = threading.Event(), threading.Lock()
     for process in _processes({"gcs_server": session, "raylet": raylet}):
-        threading.Thread(target=_watch, args=(process, process.name(), guard, over), daemon=True).start()
+        threading.Thread(target=_watch, args=(process, process.name(), guard, over, first), daemon=True).start()
     try:
         yield
     finally:
@@ -66,9 +66,10 @@ def _processes(marks: Mapping[str, str]) -> list[psutil.Process]:
     return found
 
 
-def _watch(process: psutil.Process, name: str, guard: int | None, over: threading.Event) -> None:
+def _watch(process: psutil.Process, name: str, guard: int | None, over: threading.Event, first: threading.Lock) -> None:
     process.wait()
-    if over.is_set():
+    # Whoever is told of the first death ends the other one, too, which is no second sentence.
+    if over.is_set() or not first.acquire(blocking=False):
         return
     show = "\x1b[?25h" if sys.stderr.isatty() else ""  # a live display has hidden the cursor
     print(

@@ -39,6 +39,26 @@ def test_a_killed_ray_process_is_one_sentence(name: str) -> None:
     assert left_of(done.stdout) == []
 
 
+BOTH = """
+import subprocess, sys, time
+import psutil
+from qbench.benchmark.engine import ray_watch
+dying = [subprocess.Popen(["sleep", "600"]) for _ in range(2)]
+ray_watch._processes = lambda marks: [psutil.Process(one.pid) for one in dying]
+end = ray_watch.os._exit
+ray_watch.os._exit = lambda code: (time.sleep(1), end(code))  # as long as the other one has to speak
+with ray_watch.ending_with_ray("session", "raylet", None):
+    dying[0].kill()
+    time.sleep(60)
+"""
+
+
+def test_what_the_first_death_takes_along_is_not_told_again() -> None:
+    done = subprocess.run([sys.executable, "-P", "-c", BOTH], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
 @pytest.mark.slow
 def test_a_killed_command_leaves_nothing_of_its_ray() -> None:
     done = subprocess.run([sys.executable, "-P", "-c", CODE, "itself"], capture_output=True, text=True, timeout=300)

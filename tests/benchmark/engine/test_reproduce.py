@@ -64,10 +64,10 @@ def test_a_cell_run_again_is_equal_and_an_edited_score_is_not(cell: Path, data: 
     assert moved.largest == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("steps", ["eager", "compiled"])
-def test_the_training_steps_are_run_as_the_record_says(
-    steps: str, cell: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def asked_again(
+    cell: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **encoder: str
+) -> list[CellTask]:
+    """The tasks that reproducing a record with an edited encoder asks for; none is run."""
     asked: list[CellTask] = []
 
     def record_of(task: CellTask, _event: object) -> Record:
@@ -75,7 +75,15 @@ def test_the_training_steps_are_run_as_the_record_says(
         return Record.model_validate_json((cell / "record.json").read_text())
 
     monkeypatch.setattr(module, "run_apart", record_of)
-    again(edited(cell, tmp_path, encoder={"runtime": steps}), data)
+    again(edited(cell, tmp_path, encoder=encoder), data)
+    return asked
+
+
+@pytest.mark.parametrize("steps", ["eager", "compiled"])
+def test_the_training_steps_are_run_as_the_record_says(
+    steps: str, cell: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asked_again(cell, data, tmp_path, monkeypatch, runtime=steps)
     assert [task.steps for task in asked] == [steps]
     assert asked[0].identity["backbone"]["runtime"] == steps
 
@@ -84,14 +92,7 @@ def test_the_training_steps_are_run_as_the_record_says(
 def test_a_tuned_backbone_predicts_as_the_record_says(
     evaluation: str, cell: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[CellTask] = []
-
-    def record_of(task: CellTask, _event: object) -> Record:
-        asked.append(task)
-        return Record.model_validate_json((cell / "record.json").read_text())
-
-    monkeypatch.setattr(module, "run_apart", record_of)
-    again(edited(cell, tmp_path, encoder={"evaluation": evaluation}), data)
+    asked = asked_again(cell, data, tmp_path, monkeypatch, evaluation=evaluation)
     assert asked[0].identity["backbone"].get("evaluation", "eager:fp32") == evaluation
 
 

@@ -8,6 +8,7 @@ counts from the nuclei under each spot, from the patient, and from spatial progr
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,8 @@ from .demo_tissue import DOMAINS, GRID, PITCH, Patient, at_spots, draw_image, dr
 from .entry import EntryWriter
 from .hashing import canonical_hash
 from .her2st import open_her2st
-from .registry import Dataset, DatasetCard
+from .registry import Dataset, DatasetCard, SectionInfo
+from .section import Section
 from .stain import FIRST, Laboratory, Textures
 
 VERSION = 2  # raised when the simulator would write other data
@@ -96,9 +98,19 @@ def open_shifted(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) ->
 
 def _open(card: DatasetCard, site: Site, versions: dict[str, int], cache: ArrayCache) -> Dataset:
     key = canonical_hash({**versions, "markers": card.markers})
-    entry = cache.get("demo", key, partial(_simulate, site=site, markers=card.markers))
-    dataset = open_her2st(card, entry.folder, cache)
-    return replace(dataset, versions={**dataset.versions, **versions})
+    folder = partial(_folder, key, site, card, cache)
+    dataset = open_her2st(card, folder(), cache)
+    read = partial(_read, folder=folder, reader=dataset.reader)
+    return replace(dataset, reader=read, versions={**dataset.versions, **versions})
+
+
+def _folder(key: str, site: Site, card: DatasetCard, cache: ArrayCache) -> Path:
+    return cache.get("demo", key, partial(_simulate, site=site, markers=card.markers)).folder
+
+
+def _read(info: SectionInfo, folder: Callable[[], Path], reader: Callable[[SectionInfo], Section]) -> Section:
+    folder()  # simulated again where the cache has been emptied since
+    return reader(info)
 
 
 def _simulate(writer: EntryWriter, site: Site, markers: dict[str, tuple[str, ...]]) -> None:

@@ -41,6 +41,14 @@ class Command:
     digest: Callable[[Path], str]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What these tests collect is not the cache that the others share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QBENCH_CACHE", str(tmp_path_factory.mktemp("cache-of-kills")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     yield from serving()

@@ -5,7 +5,22 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+class Dropout(nn.Module):
+    """`nn.Dropout` with draws to 2^-16: in training a share of the values is 0, the others are divided by 1 - share."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of any shape -> the same shape and dtype."""
+        if not self.training or not self.share:
+            return x
+        factor = x.new_full((), 1 / (1 - self.share))
+        return x * torch.where(drawn(x.shape, self.share, x.device), torch.zeros_like(factor), factor)
 
 
 def dropped(x: Tensor, share: float) -> Tensor:

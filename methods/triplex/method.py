@@ -48,7 +48,7 @@ class Triplex(NetworkMethod):
     """
 
     name = "triplex"
-    version = 2
+    version = 3
     hint = "triplex reads a whole section at once: set a smaller dim, or by_section=false with a smaller batch_size"
     context: ClassVar[Literal["spot", "section"]] = "section"
     Parameters = TriplexParameters

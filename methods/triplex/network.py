@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from ..dropout import Dropout
 from ..precision import in_full
 from .parameters import TriplexParameters
 
@@ -36,7 +37,7 @@ class Attention(nn.Module):
         self.query = nn.Linear(dim, dim, bias=False)
         self.key_value = nn.Linear(dim, 2 * dim, bias=False)
         self.out = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, context: Tensor, bias: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """Queries (b, q, dim) and what they look at (b, n, dim) -> (b, q, dim)."""
@@ -65,9 +66,9 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(dim, ratio * dim),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(ratio * dim, dim),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
 
     def forward(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from qbench.methods.dropout import drawn, dropped
+from qbench.methods.dropout import Dropout, drawn, dropped
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.99999])
@@ -33,3 +33,19 @@ def test_what_is_kept_is_as_it_was_and_alone_has_a_gradient():
     found.sum().backward()
     assert torch.equal(x.grad, kept.float())
     assert dropped(x, 0.0) is x
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_layer_keeps_the_mean_and_rests_in_evaluation(dtype: torch.dtype):
+    layer, x = Dropout(0.3), (torch.rand(400, 50) + 1).to(dtype).requires_grad_()
+    torch.manual_seed(1)
+    found = layer(x)
+    kept = found != 0
+    factor = torch.tensor(1 / 0.7, dtype=dtype)
+    assert found.dtype == dtype
+    assert torch.equal(found[kept], x[kept] * factor)
+    assert kept.double().mean().item() == pytest.approx(0.7, abs=0.015)
+    found.sum().backward()
+    assert torch.equal(x.grad, kept.to(dtype) * factor), "what is dropped has no gradient"
+    assert layer.eval()(x) is x
+    assert Dropout(0.0)(x) is x

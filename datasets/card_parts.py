@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..names import check_name, patient_name
@@ -35,13 +37,13 @@ class SectionEntry(BaseModel):
     spots: str | None = None
     image: str | None = None
     library: str | None = None
-    bin: float | None = Field(None, gt=0)
+    bin: float | None = Field(None, gt=0, allow_inf_nan=False)
     layer: str | None = None
     symbols: str | None = None
     labels: str | None = None
-    microns_per_pixel: float | None = Field(None, gt=0)
-    spot_diameter: float | None = Field(None, gt=0)
-    pixel_scale: float | None = Field(None, gt=0)
+    microns_per_pixel: float | None = Field(None, gt=0, allow_inf_nan=False)
+    spot_diameter: float | None = Field(None, gt=0, allow_inf_nan=False)
+    pixel_scale: float | None = Field(None, gt=0, allow_inf_nan=False)
 
     @field_validator("id", mode="before")
     @classmethod
@@ -50,12 +52,20 @@ class SectionEntry(BaseModel):
         value = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
         return check_name("a section", value) if isinstance(value, str) else value
 
+    @field_validator("bin", "microns_per_pixel", "spot_diameter", "pixel_scale", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        """YAML's true would be read as 1."""
+        if isinstance(value, bool):
+            raise ValueError("expected a number")
+        return value
+
     @field_validator("patient", mode="before")
     @classmethod
     def _patient(cls, value: object) -> object:
-        """None for what names nobody: an empty cell, NaN, NA and the like."""
-        named = isinstance(value, str | int | float) and not isinstance(value, bool)
-        return patient_name(value) if named else value
+        """None for what names nobody: NaN, NA and the like; of a number with a point, 1.10, YAML keeps no more than 1.1."""
+        named = math.isnan(value) if isinstance(value, float) else isinstance(value, str | int)
+        return patient_name(value) if named and not isinstance(value, bool) else value
 
 
 class SamePatients(BaseModel):

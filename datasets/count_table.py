@@ -24,6 +24,22 @@ _BLOCK = 1 << 22
 _DIGITS = 9  # 999,999,999 fits int32
 _ZERO, _TAB, _NEWLINE = 48, 9, 10
 _SEPARATORS = {b"\t": "tabs", b",": '","', b";": '";"', b" ": "blanks"}
+# What stands above the names of the spots: a header that begins so has all its cells.
+_CORNERS = {
+    "",
+    "spot",
+    "spots",
+    "barcode",
+    "barcodes",
+    "cell",
+    "cells",
+    "id",
+    "index",
+    "name",
+    "gene",
+    "genes",
+    "unnamed: 0",
+}
 _COMMA = re.compile(r"\d+,\d+")
 _DECIMAL = re.compile(rb"(?<=\t)\d{1,9}(?:\.\d*|(?=[eE]))(?:[eE]\+?\d{1,2})?(?=[\t\n])")  # 2.0, 2., 1e+05
 
@@ -64,7 +80,9 @@ def read_count_table(path: Path, separator: bytes = b"\t") -> CountTable:
     cells = _text(head, path).split("\t")
     data = data.rstrip(b"\n") + b"\n"
     start = len(head) + 1
-    short = cells[0] != "" and data.count(b"\t", start, data.find(b"\n", start)) == len(cells)
+    short = cells[0].strip().casefold() not in _CORNERS and data.count(b"\t", start, data.find(b"\n", start)) == len(
+        cells
+    )
     genes = tuple(cells if short else cells[1:])
     spots: list[str] = []
     parts = []

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..errors import DataError
+from ..errors import DataError, short
 from ..names import UNNAMED, check_labels, check_name, patient_name
 from .scale import Stated
 
@@ -60,6 +60,12 @@ class Section:
         object.__setattr__(self, "patient", patient_name(self.patient) or UNNAMED)
         check_labels(f"a gene of section {self.id}", self.genes, DataError)
         check_labels(f"a spot of section {self.id}", self.spots, DataError)
+        check_labels(f"a label of section {self.id}", self.labels or (), DataError)
+        if (strange := next((gene for gene in self.genes if not gene or gene != gene.strip()), None)) is not None:
+            raise DataError(
+                f"Section {self.id}: expected names of genes without blanks around them, found {short(strange)}; trim or name it, "
+                "or it is another gene than that of the other sections."
+            )
         n, g = self.counts.shape
         for what, found, due in (
             ("spot names", len(self.spots), n),
@@ -70,6 +76,15 @@ class Section:
         ):
             if found != due:
                 raise DataError(f"Section {self.id}: expected {due} {what}, found {found}; check its tables.")
+        for what, place in (("array", self.array_xy), ("pixel", self.pixel_xy)):
+            if place is not None and np.shape(place) != (n, 2):
+                raise DataError(
+                    f"Section {self.id}: expected x and y as {what} coordinates, found an array of shape {np.shape(place)}; give two."
+                )
+        if self.spot_diameter is not None and not 0 < self.spot_diameter < float("inf"):
+            raise DataError(
+                f"Section {self.id}: expected a spot's diameter above 0 pixels, found {self.spot_diameter:g}; correct it."
+            )
         for what, names in (("spot", self.spots), ("gene", self.genes)):
             if len(set(names)) != len(names):
                 twice = [name for name, times in Counter(names).items() if times > 1]
@@ -180,7 +195,10 @@ def whole_counts(values: object, where: str) -> sparse.csr_matrix:
     Raises:
         DataError: negative, fractional or non-finite values, with the first one found.
     """
+    if isinstance(values, np.ndarray) and (values.dtype == np.float16 or not values.dtype.isnative):
+        values = values.astype(np.float64)  # scipy takes neither
     matrix = sparse.csr_matrix(values)
+    matrix.sum_duplicates()  # before int32, which a sum may leave
     data = matrix.data
     wrong = ~np.isfinite(data) | (data < 0) | (data != np.floor(data)) | (data > np.iinfo(np.int32).max)
     if wrong.any():
@@ -188,6 +206,4 @@ def whole_counts(values: object, where: str) -> sparse.csr_matrix:
             f"{where}: expected whole, non-negative counts, found {data[wrong][0]!s}; point to the table or layer that "
             "holds raw counts."
         )
-    matrix = matrix.astype(np.int32)
-    matrix.sum_duplicates()
-    return matrix
+    return matrix.astype(np.int32)

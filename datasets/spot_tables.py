@@ -58,6 +58,9 @@ def table_rows(
         raise DataError(
             f"Expected columns {', '.join(columns)} in {path}, found no {', '.join(missing)} (its first line holds {there}); {remedy}."
         )
+    twice = [column for column in columns if head.count(column) > 1]
+    if twice:
+        raise DataError(f"Expected column {twice[0]} once in {path}, found it {head.count(twice[0])} times; {remedy}.")
     at = {column: head.index(column) for column in columns}
     filled = [row for row in rows if row]
     return [
@@ -73,8 +76,19 @@ def number(path: Path, row: int, column: str, text: str) -> float:
         DataError: something else.
     """
     try:
-        return float("nan") if text in ("NA", "") else float(text)
+        return float("nan") if text in ("NA", "") else plain_number(text)
     except ValueError:
         raise DataError(
             f"{path}, row {row}, column '{column}': expected a number, found {short(text)}; correct it."
         ) from None
+
+
+def plain_number(text: str) -> float:
+    """The number that a cell states.
+
+    Raises:
+        ValueError: it is none, or one that only Python would read: 1_000.
+    """
+    if "_" in text:
+        raise ValueError(f"no number: {short(text)}")
+    return float(text)

@@ -39,6 +39,11 @@ UNREADABLE = {
     "bomb": (BOMB.encode(), "more than 1,000,000 values"),
     "itself": (b"methods: &a [*a]", "contains itself"),
     "date": (b"name: 2024-01-31", "2024-01-31' is read as a date; put it in quotes"),
+    "key twice": (b"a: 1\nb: 2\na: 3", "the key 'a' is stated again in line 3"),
+    "octal": (b"patient: 010", "'010' is read as the number 8; put it in quotes, or write 8"),
+    "sexagesimal": (b"patient: 12:30", "'12:30' is read as the number 750"),
+    "underscore": (b"patient: 1_000", "'1_000' is read as the number 1000"),
+    "decimals": (b"scale: 1_0.5", "'1_0.5' is read as the number 10.5"),
     "object": (b"methods: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
     "syntax": (b"a: b\nc: [", "in line 2"),
     "control": (b"a: \x00", "special characters are not allowed"),
@@ -249,3 +254,9 @@ def test_values_are_shown_short() -> None:
     assert len(short(list(range(10**6)))) < 100
     assert "\x1b" not in short("\x1b[31m")
     assert len(str(unknown("dataset", "x" * 10**6, ["demo"]))) < 200
+
+
+def test_what_a_merge_brings_may_be_stated_again(tmp_path: Path) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text("a: &a {x: 1, y: -2}\nb: {<<: *a, x: +3}\n")
+    assert read_yaml(path, "a file") == {"a": {"x": 1, "y": -2}, "b": {"x": 3, "y": -2}}

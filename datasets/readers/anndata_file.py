@@ -155,7 +155,10 @@ def read_coordinates(file: h5py.File, path: Path, where: str) -> NDArray[np.floa
             f"{where}: expected coordinates in obsm['spatial'] of {path}, found {', '.join(known) or 'no obsm'}; add "
             "the spot centres in pixels of the full-resolution image."
         )
-    values = np.asarray(read_part(file, "obsm/spatial"), dtype=np.float64)
+    found = read_part(file, "obsm/spatial")
+    if {"x", "y"} == {str(name).casefold() for name in getattr(found, "columns", ())}:
+        found = found[sorted(found.columns, key=str.casefold)]  # a table says itself which is which
+    values = np.asarray(found, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != 2:
         raise DataError(
             f"{where}: expected x and y in obsm['spatial'] of {path}, found an array of shape {values.shape}; give two columns."

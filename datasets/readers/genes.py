@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from ...errors import DataError
+from ..section import whole_counts
 
 SYMBOL_COLUMNS = (
     "gene_symbols",
@@ -23,6 +24,7 @@ SYMBOL_COLUMNS = (
     "hgnc_symbol",
 )
 ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl_ids", "ensembl", "feature_id", "feature_ids", "id", "ids")
+_NAMELESS = {"nan", "none", "na", "n/a", "<na>", "null"}  # in a column of symbols
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}(\.\d+)?$")
 MOST = 0.5  # above this share of Ensembl ids, the names are ids; below, some genes simply have no symbol
 
@@ -56,7 +58,7 @@ def to_symbols(
     if column is None:
         return tuple(names), ("gene names are Ensembl ids and no column of symbols is known (name it with 'symbols:')",)
     given = [str(value).strip() for value in columns[column]]
-    known = [bool(value) and value.lower() not in ("nan", "none", "na") for value in given]
+    known = [bool(value) and value.casefold() not in _NAMELESS for value in given]
     if sum(known) <= MOST * len(given):
         raise DataError(
             f"{where}: expected gene symbols in var column '{column}', but it names only {sum(known)} of {len(given)} "
@@ -120,12 +122,12 @@ def add_up_duplicates(
     place = {name: i for i, name in enumerate(unique)}
     columns = np.array([place[name] for name in symbols])
     sums = sparse.csr_matrix(
-        (np.ones(len(symbols), dtype=counts.dtype), (np.arange(len(symbols)), columns)),
+        (np.ones(len(symbols), dtype=np.int64), (np.arange(len(symbols)), columns)),
         shape=(len(symbols), len(unique)),
     )
     name = "symbol names" if len(twice) == 1 else "symbols name"
     note = f"{len(twice)} {name} several genes, whose counts are added up: {', '.join(sorted(twice)[:5])}"
-    return sparse.csr_matrix(counts @ sums), unique, (note + (", ..." if len(twice) > 5 else ""),)
+    return whole_counts(counts @ sums, "Genes of one symbol"), unique, (note + (", ..." if len(twice) > 5 else ""),)
 
 
 def refuse_duplicates(symbols: Sequence[str], where: str) -> None:

@@ -14,6 +14,7 @@ from ..card_parts import SectionEntry
 from ..count_table import check_separator, read_count_table
 from ..registry import Dataset, DatasetCard
 from ..section import Section
+from ..spot_tables import plain_number
 from .listed import Reader, open_listed, stated_image
 from .placement import check_positions, in_pitches
 
@@ -99,6 +100,8 @@ def _named(columns: list[str], width: int, path: Path) -> list[str]:
     named = ["spot", *columns] if width == len(columns) + 1 else columns
     if named and named[0] == "":
         named = ["spot", *named[1:]]
+    if len(set(named)) != len(named):
+        raise DataError(f"Expected each column once in {path}, found {_some(columns)}; remove the duplicate.")
     if not {"spot", "x", "y"} <= set(named):
         raise DataError(f"Expected columns spot, x and y in {path}, found {_some(columns)}; rename them.")
     one = {"array_x", "array_y"} & set(named)
@@ -114,7 +117,7 @@ def _some(columns: list[str]) -> str:
 
 def _number(text: str | None, path: Path, row: int, column: str) -> float:
     try:
-        return float(text) if text not in (None, "", "NA") else float("nan")
+        return plain_number(text) if text not in (None, "", "NA") else float("nan")
     except ValueError:
         remedy = "write decimals with a point" if "," in str(text) else "correct it"
         raise DataError(

@@ -12,7 +12,9 @@ from qbench.datasets.cache import ArrayCache
 from qbench.datasets.folds import make_folds
 from qbench.datasets.patches import open_patches
 from qbench.datasets.protocol import Protocol
+from qbench.datasets.readers.genes import add_up_duplicates
 from qbench.datasets.registry import UNNAMED, Dataset, open_dataset
+from qbench.datasets.section import whole_counts
 from qbench.errors import ConfigurationError, DataError, IntegrityError
 from scipy import sparse
 
@@ -334,6 +336,23 @@ def test_a_spot_of_no_library_is_named(tmp_path: Path) -> None:
     write_h5ad(tmp_path / "S1.h5ad", spatial=grid(), **parts)
     with pytest.raises(DataError, match=r"1 of 12 spots have no obs\['library_id'\] \(spot4\)"):
         one(tmp_path, library="left").load("S1")
+
+
+def test_a_table_of_coordinates_says_itself_which_is_x(tmp_path: Path) -> None:
+    names = [f"spot{i}" for i in range(12)]
+    write_h5ad(tmp_path / "S1.h5ad", spatial=pd.DataFrame(grid()[:, ::-1], index=names, columns=["y", "x"]))
+    assert (one(tmp_path).load("S1").pixel_xy == grid()).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ">f8"])
+def test_counts_of_kinds_that_scipy_does_not_take(dtype: str) -> None:
+    assert (whole_counts(counts().astype(dtype), "here").toarray() == counts()).all()
+
+
+def test_sums_beyond_32_bits_are_refused() -> None:
+    values = sparse.csr_matrix(np.full((2, 2), 2**31 - 1, dtype=np.int32))
+    with pytest.raises(DataError, match="found 4294967294"):
+        add_up_duplicates(values, ("A", "A"))
 
 
 def test_symbols_that_anndata_made_unique_are_added_up_as_before(tmp_path: Path) -> None:

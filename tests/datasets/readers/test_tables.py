@@ -108,3 +108,34 @@ def test_positions_with_semicolons_or_decimal_commas(tmp_path: Path) -> None:
     path.write_text(good.replace("spot3,450.0", 'spot3,"450,0"'))
     with pytest.raises(DataError, match="found '450,0'; write decimals with a point"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("gene", ["", "  ", "ERBB2 ", " ERBB2"])
+def test_a_gene_without_a_name_or_with_blanks_around_it_is_refused(tmp_path: Path, gene: str) -> None:
+    write_tables(tmp_path)
+    path = tmp_path / "S1.csv"
+    path.write_text(path.read_text().replace(",ERBB2,", f",{gene},", 1))
+    with pytest.raises(DataError, match="expected names of genes without blanks around them"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("corner", ["", "spot", "Barcode"])
+def test_a_header_that_lacks_its_last_gene_shifts_no_counts(tmp_path: Path, corner: str) -> None:
+    write_tables(tmp_path)
+    path = tmp_path / "S1.csv"
+    head, rest = path.read_text().split("\n", 1)
+    path.write_text(f"{corner}{head.rpartition(',')[0]}\n{rest}")
+    with pytest.raises(DataError, match="expected 5 counts, found 6"):
+        load(tmp_path)
+
+
+def test_a_column_of_positions_stands_once_and_numbers_are_plain(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    path = tmp_path / "S1_spots.csv"
+    text = path.read_text()
+    path.write_text("\n".join(line + (",x" if i == 0 else ",7") for i, line in enumerate(text.splitlines())))
+    with pytest.raises(DataError, match="Expected each column once"):
+        load(tmp_path)
+    path.write_text(text.replace("150.0", "1_50.0", 1))
+    with pytest.raises(DataError, match=r"row 1, column 'x': expected a number, found '1_50\.0'"):
+        load(tmp_path)

@@ -37,7 +37,7 @@ class XFuse(Method):
     """
 
     name = "xfuse"
-    version = 1
+    version = 2
     Parameters = XFuseParameters
     parameters: XFuseParameters
     network: XFuseNetwork
@@ -91,7 +91,7 @@ class XFuse(Method):
                 return images, target[there].to(device), {name: level[here] for name, level in levels.items()}
 
             def loss(rows: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-                images, found, conditions = batch(rows)
+                images, found, conditions = batch(rows % len(train))
                 if p.augment:
                     images = random_symmetry(images)
                 return network.loss(images, found, conditions, disk, len(train))
@@ -111,7 +111,8 @@ class XFuse(Method):
             def monitor() -> dict[str, float]:
                 return {"metagenes": float(network.expression.active.sum())}
 
-            run(network, len(train), loss, p, context, validate=validate, begin=begin, monitor=monitor, drop_last=True)
+            rows = len(train) * p.passes(len(train))
+            run(network, rows, loss, p, context, validate=validate, begin=begin, monitor=monitor, drop_last=True)
 
     @override
     def predict(self, section: SealedSection) -> NDArray[np.float32]:

@@ -306,6 +306,21 @@ def test_a_proportion_is_a_share_of_all_counts():
     np.testing.assert_allclose(shares.mean(), 1e4 / 3, rtol=0.2)
 
 
+@pytest.mark.parametrize(("spots", "least", "steps"), [(20, 1, 1), (12, 3, 3), (80, 4, 5)])
+def test_an_epoch_of_few_spots_passes_over_them_until_it_has_its_least_steps(spots, least, steps):
+    method, context = fitted(view_cohort(0, {"A1": spots}, genes=5), epochs=2, least_steps=least)
+    assert int(method.network.inference.enter[1].num_batches_tracked) == 2 * steps
+    assert len(context.history) == 2
+
+
+def test_enough_spots_are_passed_once_whatever_the_least_steps():
+    train = view_cohort(0, {"A1": 40}, genes=5)
+    once, floored = (
+        fitted(train, epochs=1, least_steps=least)[0].predict(sealed(train.sections[0])) for least in (1, 2)
+    )
+    np.testing.assert_array_equal(floored, once)
+
+
 @pytest.mark.slow
 def test_it_learns_on_a_planted_signal():
     def two_tissues(cohort, seed):

@@ -416,3 +416,9 @@ def test_a_damaged_file_is_one_sentence_that_names_it(tmp_path: Path, damage: Ca
     with pytest.raises(DataError, match=r"Expected .*S1\.h5ad, but it cannot be read: ") as told:
         one(tmp_path).load("S1")
     assert len(str(told.value).splitlines()) == 1
+
+
+def test_a_table_of_coordinates_says_which_column_is_which(tmp_path: Path) -> None:
+    names = [f"spot{i}" for i in range(12)]
+    write_h5ad(tmp_path / "S1.h5ad", spatial=pd.DataFrame(grid()[:, ::-1], index=names, columns=["y", "x"]))
+    assert (one(tmp_path).load("S1").pixel_xy == grid()).all()

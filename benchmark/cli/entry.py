@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the least it takes: 2^4
 import typer
 
 from ...datasets.cache_root import default_root
-from ...errors import ConfigurationError, QbenchError, reason
+from ...errors import ConfigurationError, QbenchError, reason, short
 from ...names import shown
 from ...version import __version__
 from . import add_commands
@@ -84,7 +85,11 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where it was closed
+            stream.reconfigure(errors="backslashreplace")  # what a terminal of another encoding cannot show
     try:
+        _check_place()
         app()
     except Stopped as stopped:
         _end(stopped.number)
@@ -114,6 +119,26 @@ def main() -> None:
     except MemoryError as error:
         _say(f"There is not enough memory ({reason(error)}); close other programs, or ask for less at once.")
         sys.exit(1)
+
+
+def _check_place() -> None:
+    """Hold the command line and the folder that it is given in against what every process and record can name.
+
+    Raises:
+        ConfigurationError: bytes that are not of the encoding in which Python reads names, or a folder that was removed.
+    """
+    try:
+        here = os.getcwd()
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "Expected to be run in a folder, but the one that this shell stands in was removed; change to another."
+        ) from error
+    for text in (*sys.argv[1:], here):
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise ConfigurationError(
+                f"Expected arguments and paths in {sys.getfilesystemencoding()}, found {short(text)}; rename it, or, where it "
+                "is UTF-8, let Python read that (PYTHONUTF8=1)."
+            )
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 
 from ...datasets.cache import ArrayCache
 from ...datasets.gene_names import missing_notes
 from ...datasets.views import Views
-from ...errors import IntegrityError
+from ...errors import ConfigurationError, IntegrityError
 from ...files import remove_leftovers
 from ...leaderboard.record import Record
 from ...methods.encoders.features import release
@@ -38,6 +41,7 @@ def execute(plan: Plan, reporter: Reporter, damaged: Callable[[str], None] | Non
     reporter.start(len(plan.cells), len(plan.cells) - len(pending))
     try:
         if pending:
+            _check_writable(pending[0].task.folder.parent)
             remove_leftovers(pending[0].task.folder.parent)
             if not _through_ray(plan):
                 warm()  # it imports while the inputs are made
@@ -55,6 +59,22 @@ def execute(plan: Plan, reporter: Reporter, damaged: Callable[[str], None] | Non
     for note in missing_notes(genes_missing(records.values())):
         reporter.note(note)
     return [found for cell in plan.cells if (found := records.get(cell.task.cell)) is not None]
+
+
+def _check_writable(folder: Path) -> None:
+    """Make the folder of the cells before hours are spent on what could not be saved there.
+
+    Raises:
+        ConfigurationError: it cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigurationError(
+            f"Expected a folder for cells that can be written at {folder}, but: {error.strerror}; choose another --out."
+        ) from error
 
 
 def _run_cells(plan: Plan, pending: list[PlannedCell], reporter: Reporter) -> dict[str, Record]:

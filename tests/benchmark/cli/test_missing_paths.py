@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from qbench.benchmark.cli.entry import app
-from qbench.errors import QbenchError
+from qbench.benchmark.engine.run import _check_writable
+from qbench.errors import ConfigurationError, QbenchError
 from typer.testing import CliRunner
 
 COMMANDS = {
@@ -58,3 +59,12 @@ def test_a_path_that_is_not_there_is_named(command: str, tmp_path: Path, monkeyp
         message = result.output
     assert COMMANDS[command] in message
     assert list(tmp_path.iterdir()) == [], "nothing is written for a command that cannot run"
+
+
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_a_place_for_cells_that_is_no_folder_is_named_before_anything_runs(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "runs").touch()
+    with pytest.raises(ConfigurationError, match=r"can be written at .*; choose another --out"):
+        _check_writable(tmp_path / "runs" / inside)
+    _check_writable(tmp_path / "others" / "protocol")
+    assert (tmp_path / "others" / "protocol").is_dir()

@@ -173,7 +173,8 @@ class PillowImage(_Whole):
                 PIL.Image.init()
                 self._image = PIL.Image.open(path, formats=[name for name in PIL.Image.ID if name not in _PROGRAMS])
             except Exception as error:  # damaged bytes reach every corner of Pillow
-                raise _damaged(path, error) from error
+                large = isinstance(error, PIL.Image.DecompressionBombError)
+                raise _damaged(path, error, "write it as a tiled TIFF" if large else "fetch the file again") from error
         raw = str(self._image.tile[0][3]) if self._image.tile else ""  # Pillow cuts 16-bit RGB to 8 without a word
         if self._image.mode not in _MODES or ";16" in raw:
             found = "16 bits a channel" if "16" in self._image.mode + raw else f"colours of mode {self._image.mode}"
@@ -243,5 +244,5 @@ def _bounded(path: Path, width: int, height: int) -> tuple[int, int]:
     return width, height
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"Expected a readable image in {path}, but: {reason(error)}; fetch the file again.")
+def _damaged(path: Path, error: Exception, remedy: str = "fetch the file again") -> DataError:
+    return DataError(f"Expected a readable image in {path}, but: {reason(error)}; {remedy}.")

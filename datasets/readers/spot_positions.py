@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...array_files import read_parquet
-from ...errors import DataError, reading
+from ...errors import DataError, reading, short
 from ...text_files import read_text
 
 COLUMNS = ("in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
@@ -29,18 +29,28 @@ def read_positions(path: Path) -> tuple[dict[str, int], NDArray[np.float64]]:
             table = read_parquet(path, what, remedy).to_pandas()
         else:
             text = read_text(path, what, remedy)
-            separator = "\t" if "\t" in text.partition("\n")[0] else ","
+            head = text.partition("\n")[0]
+            separator = "\t" if "\t" in head else ","
+            if head.count(separator) < len(COLUMNS):
+                raise DataError(f"Expected {what} in {path}, found {short(head)} in its first line; {remedy}.")
             table = pd.read_csv(io.StringIO(text), header=None, sep=separator, dtype=str)
+            if len(cut := np.flatnonzero(table.iloc[:, -1].isna())):
+                raise DataError(f"Expected {what} in {path}, found no last cell in line {cut[0] + 1}; {remedy}.")
             if not _is_number(table.iat[0, 1]):
                 table = table.iloc[1:].set_axis(table.iloc[0].fillna("").astype(str), axis=1)
             else:
                 table = table.set_axis(["barcode", *COLUMNS], axis=1)
         if "barcode" not in table and table.index.name == "barcode":
             table = table.reset_index()
-        if missing := [name for name in ("barcode", *COLUMNS) if name not in table]:
-            raise DataError(f"Expected {what} in {path}, found no {', '.join(missing)}; {remedy}.")
+        if wrong := [name for name in ("barcode", *COLUMNS) if list(table.columns).count(name) != 1]:
+            found = "no" if wrong[0] not in table else "more than one"
+            raise DataError(f"Expected {what} in {path}, found {found} {', '.join(wrong)}; {remedy}.")
         barcodes = [str(name) for name in table["barcode"]]
         values = np.column_stack([pd.to_numeric(table[name]).to_numpy(dtype=np.float64) for name in COLUMNS])
+    if len(strange := np.flatnonzero(~np.isin(values[:, 0], (0, 1)) & ~np.isnan(values[:, 0]))):
+        raise DataError(
+            f"{path}: expected 0 or 1 as in_tissue, found {values[strange[0], 0]:g} for {barcodes[strange[0]]}; {remedy}."
+        )
     rows = {name: row for row, name in enumerate(barcodes)}
     if len(rows) != len(barcodes):
         twice = next(name for row, name in enumerate(barcodes) if rows[name] != row)

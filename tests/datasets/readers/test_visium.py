@@ -57,6 +57,23 @@ def test_positions_of_another_run(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("AAAC00-1,1,", "AAAC00-1,", "found no last cell in line 2"),
+        ("AAAC00-1,1,", "AAAC00-1,2,", "expected 0 or 1 as in_tissue, found 2 for AAAC00-1"),
+        (",", ";", "found 'barcode;in_tissue;"),
+        ("pxl_col", "pxl_row", "found more than one pxl_row_in_fullres"),
+    ],
+)
+def test_positions_that_would_be_read_otherwise_than_written(tmp_path: Path, old: str, new: str, found: str) -> None:
+    write_visium(tmp_path / "outs", header=True)
+    path = tmp_path / "outs" / "spatial" / "tissue_positions.csv"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(DataError, match=found):
+        load(tmp_path)
+
+
 def test_a_damaged_matrix(tmp_path: Path) -> None:
     write_visium(tmp_path / "outs")
     path = tmp_path / "outs" / "filtered_feature_bc_matrix.h5"

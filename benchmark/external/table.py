@@ -119,6 +119,8 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _from_table(path: Path, table: pd.DataFrame) -> dict[str, ExternalSection]:
+    import pandas as pd
+
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise DataError(
@@ -126,7 +128,7 @@ def _from_table(path: Path, table: pd.DataFrame) -> dict[str, ExternalSection]:
             f"{_some(list(table.columns))}; name them so."
         )
     try:
-        values = table["prediction"].to_numpy(dtype=np.float64)
+        values = pd.to_numeric(table["prediction"]).to_numpy(dtype=np.float64)  # numpy alone reads 1_0 as 10
     except (TypeError, ValueError) as error:
         raise DataError(f"Expected numbers in column 'prediction' of {path}, but {error}; correct them.") from error
     codes, names = {}, {}

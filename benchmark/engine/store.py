@@ -109,7 +109,7 @@ def unwritable(folder: Path, error: OSError | RuntimeError) -> QbenchError:
         + (
             "free some space and run the same command again, finished cells are kept."
             if full
-            else "choose another --out."
+            else "choose another place for it."
         )
     )
     found.exit_code = 1

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import h5py
     import pandas as pd
 
-VERSION = 2
+VERSION = 3
 
 
 def open_h5ad(card: DatasetCard, data_dir: Path | None, cache: ArrayCache) -> Dataset:

@@ -31,7 +31,7 @@ from .store_files import image_of, read_store, table_files, to_pixels
 from .transcripts import count_in_bins
 from .visium_files import BIN
 
-VERSION = 1
+VERSION = 2
 PSEUDO_SPOT = 55.0  # microns, of a spot of Visium
 
 

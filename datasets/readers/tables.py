@@ -18,7 +18,7 @@ from ..spot_tables import plain_number
 from .listed import Reader, open_listed, stated_image
 from .placement import check_positions, in_pitches
 
-VERSION = 2
+VERSION = 3
 _COLUMNS = ("x", "y", "array_x", "array_y")
 
 

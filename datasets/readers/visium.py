@@ -34,7 +34,7 @@ from .spot_positions import read_positions
 from .tenx_matrix import read_matrix
 from .visium_files import VisiumFiles, find_files
 
-VERSION = 3
+VERSION = 4
 SPOT_MICRONS = 55.0  # stated by 10x
 AGREE = 0.02  # the full-resolution image may differ by this share from what the small one and its factor say
 

@@ -150,7 +150,7 @@ class Record(Part):
     pooled figures, `whole` a benchmark's own figures of all test spots; null where no gene defines it. `undefined_*`: numbers of pairs.
     """
 
-    schema_version: int = Field(default=SCHEMA, alias="schema")
+    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, strict=True)
     cell: str  # sha256 of `identity`
     identity: dict[str, Any] = Field(default_factory=dict)  # all that decides the numbers
     status: Literal["done", "failed"]

@@ -98,7 +98,7 @@ def better_scale(
     factor = float(np.exp(np.mean(np.log(factors[level]))))
     fit = measure(pixel_xy * factor, size, small, pitch * factor)
     return Alignment(
-        f"a factor of about {factor:.3g}",
+        f"with a factor of about {factor:.3g}",
         f"state the exact one in the card, for example 'pixel_scale: {factor:.3g}'",
         fit,
     )

@@ -28,6 +28,13 @@ def test_a_record_of_the_first_schema_is_read(tmp_path):
     assert read_record(write(tmp_path, json.dumps(data))).schema_version == 1
 
 
+@pytest.mark.parametrize("schema", ["2", 2.0, True, 0, -1])
+def test_a_schema_that_is_no_number_of_one_is_refused(tmp_path, schema):
+    data = json.loads(record("qca").model_dump_json(by_alias=True)) | {"schema": schema}
+    with pytest.raises(ConfigurationError, match="schema"):
+        read_record(write(tmp_path, json.dumps(data)))
+
+
 def test_a_newer_schema_is_refused_even_where_it_would_validate(tmp_path):
     data = json.loads(record("qca").model_dump_json(by_alias=True)) | {"schema": SCHEMA + 1}
     with pytest.raises(ConfigurationError, match="upgrade qbench"):

@@ -34,8 +34,10 @@ def read_positions(path: Path) -> tuple[dict[str, int], NDArray[np.float64]]:
             if head.count(separator) < len(COLUMNS):
                 raise DataError(f"Expected {what} in {path}, found {short(head)} in its first line; {remedy}.")
             table = pd.read_csv(io.StringIO(text), header=None, sep=separator, dtype=str)
-            if len(cut := np.flatnonzero(table.iloc[:, -1].isna())):
-                raise DataError(f"Expected {what} in {path}, found no last cell in line {cut[0] + 1}; {remedy}.")
+            cells = head.count(separator)
+            cut = [i for i, line in enumerate(text.splitlines(), start=1) if line and line.count(separator) < cells]
+            if cut:
+                raise DataError(f"Expected {what} in {path}, found no last cell in line {cut[0]}; {remedy}.")
             if not _is_number(table.iat[0, 1]):
                 table = table.iloc[1:].set_axis(table.iloc[0].fillna("").astype(str), axis=1)
             else:
